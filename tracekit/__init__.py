@@ -1,0 +1,1 @@
+"""Why agent sessions really stop, what they cost, and whether the task succeeded."""

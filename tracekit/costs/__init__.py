@@ -1,0 +1,1 @@
+"""What a step cost: price book, tiers, and the reasons why a price is missing."""

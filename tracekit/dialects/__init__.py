@@ -1,0 +1,1 @@
+"""Attribute dialects of the instrumentations in the wild, as data."""

@@ -1,0 +1,1 @@
+"""The lake: Parquet partitions, the manifest that commits them, and the views."""

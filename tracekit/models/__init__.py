@@ -1,0 +1,1 @@
+"""The models: ordered SQL from scanned spans to the ledger."""

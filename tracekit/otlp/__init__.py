@@ -1,0 +1,1 @@
+"""OTLP bytes: the wire scanner, its reference, and the file readers."""

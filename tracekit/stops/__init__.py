@@ -1,0 +1,1 @@
+"""Why a session stopped: taxonomy, value maps, rules and classifier."""
