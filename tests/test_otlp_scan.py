@@ -1,0 +1,242 @@
+"""The scanner against the protobuf library, on generated, recorded and broken requests."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from otlp_build import request, span
+from strategies import requests
+
+from tracekit.errors import InputError
+from tracekit.otlp.encode import select, varint
+from tracekit.otlp.reference import scan_reference
+from tracekit.otlp.scan import scan
+
+SLOW = settings(deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def plain(table: pa.Table) -> dict[str, list[object]]:
+    """Return a table as lists, so that dictionaries with other numbering compare equal."""
+    return {name: table.column(name).to_pylist() for name in table.column_names}
+
+
+def assert_same(data: bytes, key: int = 0) -> None:
+    expected = scan_reference(data, key)
+    got = scan(data, key).table
+    assert got.schema.equals(expected.schema)
+    for name, column in plain(expected).items():
+        assert got.column(name).to_pylist() == column, name
+
+
+@SLOW
+@given(message=requests(), key=st.integers(0, 2**64 - 1))
+def test_scanner_equals_the_reference_on_generated_requests(
+    message: ExportTraceServiceRequest, key: int
+) -> None:
+    """Every column of every generated request is what the protobuf library says."""
+    assert_same(message.SerializeToString(), key)
+
+
+@SLOW
+@given(messages=st.lists(requests(), min_size=2, max_size=3))
+def test_concatenated_requests_scan_as_one(messages: list[ExportTraceServiceRequest]) -> None:
+    """Requests one behind the other are one request, as protobuf has it."""
+    assert_same(b"".join(message.SerializeToString() for message in messages))
+
+
+def _shuffled(fields: list[bytes], order: list[int]) -> bytes:
+    return b"".join(fields[i] for i in order)
+
+
+@given(order=st.permutations(range(4)))
+def test_fields_may_come_in_any_order(order: list[int]) -> None:
+    """A resource or scope behind the spans that use it counts all the same."""
+    message = ExportTraceServiceRequest.FromString(
+        request([span("a", {"gen_ai.request.model": "m"})], resource={"service.name": "svc"})
+    )
+    resource_spans = message.resource_spans[0]
+    scope_spans = resource_spans.scope_spans[0].SerializeToString()
+    pieces = [
+        b"\x0a" + varint(len(body)) + body for body in [resource_spans.resource.SerializeToString()]
+    ]
+    pieces += [b"\x12" + varint(len(scope_spans)) + scope_spans]
+    pieces += [b"\x1a\x03url", b"\xa2\x06\x02xx"]
+    body = _shuffled(pieces, order)
+    data = b"\x0a" + varint(len(body)) + body
+    assert_same(data)
+    assert scan(data).table.column("service_name").to_pylist() == ["svc"]
+
+
+@SLOW
+@given(message=requests(), data=st.data())
+def test_selected_spans_leave_as_they_came(
+    message: ExportTraceServiceRequest, data: st.DataObject
+) -> None:
+    """A selection holds the chosen spans' bytes and everything of their resource and scope."""
+    message.resource_spans.add().schema_url = "https://example.org/empty"
+    scanned = scan(message.SerializeToString())
+    rows = (
+        data.draw(st.lists(st.integers(0, scanned.spans - 1), unique=True).map(sorted))
+        if (scanned.spans)
+        else []
+    )
+    chosen = scan(select(scanned, rows))
+    assert [bytes(chosen.span_bytes(i)) for i in range(chosen.spans)] == [
+        bytes(scanned.span_bytes(i)) for i in rows
+    ]
+    assert plain(chosen.table) == plain(scanned.table.take(rows or pa.array([], pa.int64())))
+
+
+def test_unknown_fields_survive_a_selection() -> None:
+    """Bytes of fields that no version knows yet are sent on."""
+    unknown = b"\xa2\x1f\x05hello"
+    message = ExportTraceServiceRequest.FromString(request([span("a"), span("b")]))
+    spans = message.resource_spans[0].scope_spans[0].spans
+    scope = b"".join(
+        b"\x12" + varint(len(body)) + body
+        for body in (s.SerializeToString() + unknown for s in spans)
+    )
+    scope += unknown
+    resource = b"\x12" + varint(len(scope)) + scope + unknown
+    data = b"\x0a" + varint(len(resource)) + resource
+    assert select(scan(data), [0, 1]).count(unknown) == 4
+
+
+BASE = request(
+    [
+        span(
+            "chat gpt-4o",
+            {
+                "gen_ai.request.model": "gpt-4o",
+                "gen_ai.response.finish_reasons": ["stop"],
+                "gen_ai.usage.input_tokens": 12,
+                "nested": {"a": [1, {"b": "c"}]},
+                "té": "ü" * 9,
+            },
+            events=[("exception", {"exception.type": "ValueError"})],
+        ),
+        span("execute_tool x", {"gen_ai.tool.name": "x"}),
+    ],
+    resource={"service.name": "svc"},
+)
+
+
+def outcome(data: bytes) -> dict[str, list[object]] | None:
+    """Return what the scanner makes of bytes, or None where it refuses them."""
+    try:
+        return plain(scan(data).table)
+    except InputError as error:
+        if "at byte" not in str(error):  # a reason without its place is a defect
+            raise
+        return None
+
+
+def judged(data: bytes) -> dict[str, list[object]] | None:
+    """Return what the reference makes of bytes, or None where it or protobuf refuses them."""
+    try:
+        return plain(scan_reference(data))
+    except (InputError, DecodeError):
+        return None
+
+
+@pytest.mark.parametrize("cut", range(1, len(BASE)))
+def test_truncated_requests_are_refused(cut: int) -> None:
+    """A request cut anywhere is an error with a reason and a position, unless it is still valid."""
+    assert outcome(BASE[:cut]) == judged(BASE[:cut])
+
+
+@SLOW
+@given(
+    edits=st.lists(
+        st.tuples(st.integers(0, len(BASE) - 1), st.integers(0, 255)), min_size=1, max_size=4
+    )
+)
+def test_corrupted_requests_are_refused_or_read_right(edits: list[tuple[int, int]]) -> None:
+    """Flipped bytes end in an error or in exactly the columns the protobuf library reads."""
+    data = bytearray(BASE)
+    for position, value in edits:
+        data[position] = value
+    got, expected = outcome(bytes(data)), judged(bytes(data))
+    if got is not None and expected is not None:
+        assert got == expected
+
+
+@SLOW
+@given(data=st.binary(max_size=400))
+@example(b"\x0a\x80\x80\x80\x80\x08")
+def test_random_bytes_never_crash(data: bytes) -> None:
+    """Random bytes end in an error or in the columns the protobuf library reads."""
+    got, expected = outcome(data), judged(data)
+    if got is not None and expected is not None:
+        assert got == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"\x0a" + varint(2**31) + b"x", "a length of 2 GB that is not there"),
+        (b"\x0a" + b"\xff" * 9 + b"\x01", "the largest ten-byte length"),
+        (b"\x0a" + b"\xff" * 10 + b"\x01", "an eleven-byte length"),
+        (b"\x00\x00", "field number zero"),
+        (b"\x0b\x0c", "a group"),
+        (b"\x0f", "wire type seven"),
+        (b"\x0a\x02\x12\x05", "a length past the end of its parent"),
+    ],
+)
+def test_impossible_wire_data_is_refused(data: bytes, why: str) -> None:
+    """Lengths past the end, groups and field zero are errors, found without allocating."""
+    with pytest.raises(InputError, match=r"not valid protobuf, at byte \d+"):
+        scan(data)
+    assert why
+
+
+def test_a_value_nested_too_deep_is_refused() -> None:
+    """Deep nesting is an error, not a stack overflow."""
+    body = b""
+    for _ in range(70):
+        body = b"\x0a" + varint(len(body)) + body  # the value of an array
+        body = b"\x2a" + varint(len(body)) + body  # an array as a value
+    attribute = b"\x0a\x01k\x12" + varint(len(body)) + body
+    span_body = b"\x4a" + varint(len(attribute)) + attribute
+    for tag in (b"\x12", b"\x12", b"\x0a"):
+        span_body = tag + varint(len(span_body)) + span_body
+    with pytest.raises(InputError, match="deeper than 64"):
+        scan(span_body)
+
+
+@pytest.mark.parametrize("field", ["name", "key", "value", "event", "scope", "status", "state"])
+def test_invalid_utf8_never_reaches_a_column(field: str) -> None:
+    """A text that is not UTF-8 refuses the request, wherever it stands."""
+    data = bytearray(
+        request(
+            [span("NAMENAME", {"KEYKEYKEY": "VALUEVALUE"}, events=[("EVENTEVENT", {})])],
+            scope="SCOPESCOPE",
+        )
+    )
+    message = ExportTraceServiceRequest.FromString(bytes(data))
+    one = message.resource_spans[0].scope_spans[0].spans[0]
+    one.status.message, one.trace_state = "STATUSSTATUS", "STATESTATE"
+    data = bytearray(message.SerializeToString())
+    at = data.index(field.upper().encode())
+    data[at + 2] = 0xC0
+    with pytest.raises(InputError, match="not valid UTF-8"):
+        scan(bytes(data))
+    with pytest.raises(DecodeError):
+        ExportTraceServiceRequest.FromString(bytes(data))
+
+
+def test_more_symbols_than_expected_grow_the_table() -> None:
+    """Thousands of distinct names scan as well as a few."""
+    data = request([span(f"name {i}") for i in range(5000)])
+    assert scan(data).table.column("name").to_pylist() == [f"name {i}" for i in range(5000)]
+
+
+def test_an_empty_request_has_no_rows() -> None:
+    """No bytes are a valid request without spans."""
+    table = scan(b"").table
+    assert table.num_rows == 0
+    assert table.schema.equals(scan_reference(b"").schema)

@@ -1,0 +1,172 @@
+"""Scan OTLP trace requests into columns.
+
+    scanned = scan(request_bytes)
+    scanned.table              # one row per span: `schema.scanned_columns()`
+    scanned.span_bytes(0)      # the first span as it came
+
+The bytes of a span are never copied or re-encoded, so what nobody knows survives. The work is done
+by the compiled kernel (`kernel.py`); spans with odd attribute values are decoded by the reference
+(`reference.py`), which also defines what every column means.
+"""
+
+from __future__ import annotations
+
+import secrets
+from functools import cached_property
+from typing import NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tracekit.errors import InputError
+from tracekit.otlp import kernel
+from tracekit.otlp.assemble import assemble
+from tracekit.otlp.encode import select
+from tracekit.otlp.keytable import ABSENT, key_table
+from tracekit.otlp.reference import scan_reference
+from tracekit.schema import attribute_columns
+
+MAX_REQUEST_BYTES = 1 << 31
+"""Offsets into a request are 32-bit: split longer input."""
+
+_REASONS = {
+    kernel.MALFORMED: "not valid protobuf",
+    kernel.BAD_UTF8: "a text is not valid UTF-8",
+    kernel.BAD_TRACE_ID: "a span's trace id is not 16 bytes, or all zero",
+    kernel.BAD_SPAN_ID: "a span's span id is not 8 bytes, or all zero",
+    kernel.BAD_PARENT_ID: "a span's parent id is not 8 bytes",
+    kernel.BAD_TIME: "a span's time is beyond the year 2262",
+    kernel.TOO_DEEP: f"an attribute value nests deeper than {kernel.MAX_DEPTH} levels",
+}
+
+_SEED = np.uint64(secrets.randbits(64))
+
+
+def scan(data: bytes | memoryview, key: int = 0) -> Scan:
+    """Scan the bytes of an OTLP ``ExportTraceServiceRequest``, or of several concatenated ones.
+
+    Args:
+        data: The request. Protobuf messages concatenate, so a batch of requests is one request.
+        key: Key of the fingerprints, 0 to 2**64 - 1.
+
+    Raises:
+        InputError: The bytes are not a valid request; the message names the reason and the offset.
+    """
+    buf = np.frombuffer(memoryview(data).toreadonly(), np.uint8)
+    if buf.shape[0] >= MAX_REQUEST_BYTES:
+        raise InputError(
+            f"request of {buf.shape[0]:,} bytes is over {MAX_REQUEST_BYTES:,}: split it"
+        )
+    counts = np.zeros(4, np.int64)
+    result = kernel.count_messages(buf, counts)
+    if result != kernel.OK:
+        _refuse(result, int(counts[3]))
+    symbols = 1024
+    while True:
+        out = _allocate(int(counts[2]), int(counts[0]), int(counts[1]), symbols)
+        result = kernel.scan_spans(buf, key_table(), out, _SEED, np.uint64(key))
+        if result != kernel.FULL:
+            break
+        symbols *= 8
+    if result != kernel.OK:
+        _refuse(result, int(out.counters[4]))
+    return Scan(data, buf, out, key)
+
+
+def _refuse(result: int, position: int) -> NoReturn:
+    raise InputError(f"{_REASONS[result]}, at byte {position:,} of the request")
+
+
+def _allocate(spans: int, resources: int, scopes: int, symbols: int) -> kernel.Out:
+    columns = len(attribute_columns())
+    return kernel.Out(
+        values=np.empty((columns, spans + 2), np.uint64),
+        ranks=np.full((columns, spans + 2), ABSENT, np.uint8),
+        wire=np.zeros((kernel.WIRE_ROWS, spans), np.int64),
+        slow=np.zeros(spans, np.uint8),
+        seen=np.zeros(columns, np.uint8),
+        resources=np.zeros((resources, 2), np.int64),
+        scopes=np.zeros((scopes, 2), np.int64),
+        buckets=np.full(4 * symbols, -1, np.int32),
+        symbol_hash=np.empty(symbols, np.uint64),
+        symbol_start=np.empty(symbols, np.int64),
+        symbol_length=np.empty(symbols, np.int64),
+        fill=np.empty(2 * columns, np.int64),
+        stack=np.empty(2 * kernel.MAX_DEPTH, np.int64),
+        counters=np.zeros(8, np.int64),
+    )
+
+
+class Scan:
+    """A scanned request: its columns, and where each span lies in its bytes.
+
+    Attributes:
+        data: The request as it came.
+        spans: Number of spans.
+        offsets: int64 (n, 2): start and length of each span message in `data`.
+        resource_of: int64 (n,): which of `resources` a span belongs to.
+        scope_of: int64 (n,): which of `scopes` a span belongs to.
+        resources: int64 (r, 2): start and end of each ``ResourceSpans`` message.
+        scopes: int64 (s, 2): start and end of each ``ScopeSpans`` message.
+    """
+
+    def __init__(
+        self,
+        data: bytes | memoryview,
+        buf: npt.NDArray[np.uint8],
+        out: kernel.Out,
+        key: int,
+    ) -> None:
+        self.data = data
+        self.spans = int(out.counters[1])
+        self.resources = out.resources
+        self.scopes = out.scopes
+        self._buf = buf
+        self._out = out
+        self._key = key
+
+    @property
+    def offsets(self) -> npt.NDArray[np.int64]:
+        """Start and length of each span message, shape (n, 2)."""
+        bounds: npt.NDArray[np.int64] = self._out.wire[[kernel.OFFSET, kernel.LENGTH]].T
+        return bounds
+
+    @property
+    def resource_of(self) -> npt.NDArray[np.int64]:
+        """Number of each span's resource, shape (n,)."""
+        numbers: npt.NDArray[np.int64] = self._out.wire[kernel.RESOURCE]
+        return numbers
+
+    @property
+    def scope_of(self) -> npt.NDArray[np.int64]:
+        """Number of each span's scope, shape (n,)."""
+        numbers: npt.NDArray[np.int64] = self._out.wire[kernel.SCOPE]
+        return numbers
+
+    def span_bytes(self, row: int) -> memoryview:
+        """Return the bytes of one span message, as they came."""
+        start, length = self.offsets[row]
+        return memoryview(self.data)[start : start + length]
+
+    @property
+    def buffer(self) -> npt.NDArray[np.uint8]:
+        """The request as an array of bytes."""
+        return self._buf
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """One row per span, in the order of the request: `schema.scanned_columns()`."""
+        table = assemble(self._buf, self._out)
+        slow = np.flatnonzero(self._out.slow)
+        if not slow.size:
+            return table
+        return _patch(table, slow, scan_reference(select(self, slow), self._key))
+
+
+def _patch(table: pa.Table, slow: npt.NDArray[np.int64], decoded: pa.Table) -> pa.Table:
+    """Replace rows of a table by rows decoded elsewhere."""
+    rows = np.arange(table.num_rows)
+    rows[slow] = table.num_rows + np.arange(slow.size)
+    both = pa.concat_tables([table, decoded]).unify_dictionaries().combine_chunks()
+    return both.take(pa.array(rows))
