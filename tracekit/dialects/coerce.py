@@ -119,7 +119,8 @@ def coerce(kind: Kind, value: Any, *, key: int = 0, scale: float = 1.0) -> Value
       it fits 64 bits. No boolean.
     * DOUBLE: a double, an int, a numeric string of up to 64 characters; finite. No boolean.
     * BOOL: a boolean; "true" and "false" in any case.
-    * HASH: the fingerprint of a string (as UTF-8) or of bytes; an int is a fingerprint already.
+    * HASH: the fingerprint of a string (as UTF-8), of bytes, or of the text that CONTENT would make
+      of an array or a map; an int is a fingerprint already.
 
     Args:
         kind: Kind of the column.
@@ -128,6 +129,8 @@ def coerce(kind: Kind, value: Any, *, key: int = 0, scale: float = 1.0) -> Value
         scale: Factor from the attribute's unit to the column's, for DOUBLE.
     """
     if kind is Kind.HASH:
+        if isinstance(value, list | dict):
+            value = _content(value)
         if isinstance(value, str | bytes):
             return fingerprint(_utf8(value).encode() if isinstance(value, str) else value, key)
         return value if isinstance(value, int) and not isinstance(value, bool) else None
