@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from otlp_build import request, span
-from strategies import requests
+from strategies import encoded, requests
 
 from tracekit.errors import InputError
 from tracekit.otlp.encode import select, varint
@@ -39,6 +39,13 @@ def test_scanner_equals_the_reference_on_generated_requests(
 ) -> None:
     """Every column of every generated request is what the protobuf library says."""
     assert_same(message.SerializeToString(), key)
+
+
+@SLOW
+@given(data=requests().flatmap(encoded), key=st.integers(0, 2**64 - 1))
+def test_scanner_equals_the_reference_however_a_request_is_spelt(data: bytes, key: int) -> None:
+    """Shuffled fields, padded lengths and unknown fields change nothing."""
+    assert_same(data, key)
 
 
 @SLOW
@@ -161,6 +168,26 @@ def test_corrupted_requests_are_refused_or_read_right(edits: list[tuple[int, int
     for position, value in edits:
         data[position] = value
     got, expected = outcome(bytes(data)), judged(bytes(data))
+    if got is not None and expected is not None:
+        assert got == expected
+
+
+@SLOW
+@given(data=requests(broken=True).flatmap(encoded))
+def test_broken_spans_are_refused_by_both(data: bytes) -> None:
+    """A request with an impossible id or time is refused where the reference refuses it."""
+    assert outcome(data) == judged(data)
+
+
+@pytest.mark.slow
+@settings(SLOW, max_examples=20_000)
+@given(data=requests(broken=True).flatmap(encoded), cut=st.integers(0, 400), flip=st.integers(0))
+def test_scanner_survives_a_long_fuzz(data: bytes, cut: int, flip: int) -> None:
+    """Thousands of generated requests, cut and flipped, end in an error or the right columns."""
+    damaged = bytearray(data[: len(data) - cut] if cut < len(data) and flip % 3 == 0 else data)
+    if damaged and flip % 2:
+        damaged[flip % len(damaged)] ^= 1 << (flip % 8)
+    got, expected = outcome(bytes(damaged)), judged(bytes(damaged))
     if got is not None and expected is not None:
         assert got == expected
 

@@ -130,7 +130,7 @@ def scanned_columns() -> tuple[Column, ...]:
     return wire_columns() + attribute_columns()
 
 
-_ARROW: dict[Kind, pa.DataType] = {
+ARROW_TYPES: dict[Kind, pa.DataType] = {
     Kind.SYMBOL: pa.dictionary(pa.int32(), pa.string()),
     Kind.TEXT: pa.string(),
     Kind.CONTENT: pa.string(),
@@ -139,6 +139,7 @@ _ARROW: dict[Kind, pa.DataType] = {
     Kind.DOUBLE: pa.float64(),
     Kind.BOOL: pa.bool_(),
 }
+"""Arrow type of each kind."""
 
 _SQL: dict[Kind, str] = {
     Kind.SYMBOL: "VARCHAR",
@@ -153,7 +154,7 @@ _SQL: dict[Kind, str] = {
 
 def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
     """Return the Arrow schema of some columns: symbols are dictionaries of int32 to string."""
-    return pa.schema([pa.field(column.name, _ARROW[column.kind]) for column in columns])
+    return pa.schema([pa.field(column.name, ARROW_TYPES[column.kind]) for column in columns])
 
 
 def sql_type(column: Column) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from tracekit.dialects.registry import load
 from tracekit.otlp import gather, kernel
 from tracekit.otlp.keytable import ABSENT
 from tracekit.otlp.reference import KINDS, STATUSES
-from tracekit.schema import Column, Kind, arrow_schema, attribute_columns, scanned_columns
+from tracekit.schema import ARROW_TYPES, Kind, arrow_schema, attribute_columns, scanned_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,27 @@ _HEX = np.frombuffer(b"0123456789abcdef", np.uint8).copy()
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+
+
+_KINDS = pa.array(KINDS)
+_STATUSES = pa.array(STATUSES)
+
+
+@cache
+def _schema() -> pa.Schema:
+    return arrow_schema(scanned_columns())
+
+
+@cache
+def _attribute_kinds() -> tuple[Kind, ...]:
+    return tuple(column.kind for column in attribute_columns())
+
+
+@cache
+def _dialects() -> pa.Array:
+    """Return the dialect of every order of a mark; orders without a mark are empty."""
+    dialects = {mark.order: mark.dialect for mark in load().marks}
+    return pa.array([dialects.get(order, "") for order in range(ABSENT)])
 
 
 def assemble(buf: Bytes, out: kernel.Out) -> pa.Table:
@@ -34,7 +56,7 @@ def assemble(buf: Bytes, out: kernel.Out) -> pa.Table:
     spans = int(out.counters[1])
     symbols = _symbols(buf, out)
     arrays = [*_wire_arrays(buf, out, spans, symbols), *_attribute_arrays(buf, out, spans, symbols)]
-    return pa.Table.from_arrays(arrays, schema=arrow_schema(scanned_columns()))
+    return pa.Table.from_arrays(arrays, schema=_schema())
 
 
 def _symbols(buf: Bytes, out: kernel.Out) -> pa.Array:
@@ -48,7 +70,6 @@ def _symbols(buf: Bytes, out: kernel.Out) -> pa.Array:
 
 def _wire_arrays(buf: Bytes, out: kernel.Out, spans: int, symbols: pa.Array) -> Iterator[pa.Array]:
     wire = out.wire[:, :spans]
-    dialects = {mark.order: mark.dialect for mark in load().marks}
     for row, size in (
         (kernel.TRACE, 16),
         (kernel.SPAN, 8),
@@ -59,56 +80,64 @@ def _wire_arrays(buf: Bytes, out: kernel.Out, spans: int, symbols: pa.Array) -> 
         yield _hex(buf, wire[row], size)
     yield _texts(buf, wire[kernel.STATE].view(np.uint64), wire[kernel.STATE] >= 0)
     yield _dictionary(wire[kernel.NAME], wire[kernel.NAME] >= 0, symbols)
-    yield _dictionary(wire[kernel.SPAN_KIND], None, pa.array(KINDS))
+    yield _dictionary(wire[kernel.SPAN_KIND], None, _KINDS)
     yield _dictionary(wire[kernel.SCOPE_NAME], wire[kernel.SCOPE_NAME] >= 0, symbols)
-    yield pa.array(wire[kernel.START])
-    yield pa.array(wire[kernel.END], mask=wire[kernel.END] == 0)
-    yield _dictionary(wire[kernel.STATUS], None, pa.array(STATUSES))
+    yield _numbers(pa.int64(), wire[kernel.START], None)
+    yield _numbers(pa.int64(), wire[kernel.END], wire[kernel.END] != 0)
+    yield _dictionary(wire[kernel.STATUS], None, _STATUSES)
     yield _dictionary(
         wire[kernel.MARK],
         wire[kernel.MARK] != ABSENT,
-        pa.array([dialects.get(order, "") for order in range(ABSENT)]),
+        _dialects(),
     )
 
 
 def _attribute_arrays(
     buf: Bytes, out: kernel.Out, spans: int, symbols: pa.Array
 ) -> Iterator[pa.Array]:
-    for slot, column in enumerate(attribute_columns()):
-        if not out.seen[slot]:
-            yield _nulls(column, spans)
-            continue
-        values = out.values[slot, :spans]
-        yield _column(buf, column, values, out.ranks[slot, :spans] != ABSENT, symbols)
+    for slot, kind in enumerate(_attribute_kinds()):
+        if out.seen[slot]:
+            values, ranks = out.values[slot, :spans], out.ranks[slot, :spans]
+            yield _column(buf, kind, values, ranks != ABSENT, symbols)
+        else:
+            yield _nulls(kind, spans)
 
 
-def _nulls(column: Column, spans: int) -> pa.Array:
-    if column.kind is Kind.SYMBOL:
-        return pa.DictionaryArray.from_arrays(
-            pa.nulls(spans, pa.int32()), pa.array([], pa.string())
-        )
-    return pa.nulls(spans, arrow_schema((column,)).field(0).type)
+@lru_cache(maxsize=64)
+def _nulls(kind: Kind, spans: int) -> pa.Array:
+    if kind is Kind.SYMBOL:
+        indices = pa.nulls(spans, pa.int32())
+        return pa.DictionaryArray.from_arrays(indices, pa.array([], pa.string()))
+    return pa.nulls(spans, ARROW_TYPES[kind])
 
 
 def _column(
-    buf: Bytes, column: Column, values: npt.NDArray[np.uint64], valid: Flags, symbols: pa.Array
+    buf: Bytes, kind: Kind, values: npt.NDArray[np.uint64], valid: Flags, symbols: pa.Array
 ) -> pa.Array:
-    match column.kind:
+    match kind:
         case Kind.SYMBOL:
-            return _dictionary(values.view(np.int64), valid, symbols)
+            return _dictionary(values, valid, symbols)
         case Kind.TEXT | Kind.CONTENT:
             return _texts(buf, values, valid)
-        case Kind.INT | Kind.HASH:
-            return pa.array(values.view(np.int64), mask=~valid)
-        case Kind.DOUBLE:
-            return pa.array(values.view(np.float64), mask=~valid, from_pandas=False)
+        case Kind.INT | Kind.HASH | Kind.DOUBLE:
+            return _numbers(ARROW_TYPES[kind], values, valid)
         case Kind.BOOL:
-            return pa.array(values == 1, mask=~valid)
+            return _numbers(pa.bool_(), np.packbits(values == 1, bitorder="little"), valid)
 
 
-def _dictionary(numbers: Ints, valid: Flags | None, words: pa.Array) -> pa.Array:
-    mask = None if valid is None else ~valid
-    indices = pa.array(numbers.astype(np.int32), mask=mask)
+def _bitmap(valid: Flags | None) -> pa.Buffer | None:
+    return None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
+
+
+def _numbers(kind: pa.DataType, values: npt.NDArray[Any], valid: Flags | None) -> pa.Array:
+    # Not pa.array: it looks for pandas on every call, which costs more than the copy.
+    data = pa.py_buffer(np.ascontiguousarray(values))
+    spans = values.shape[0] if valid is None else valid.shape[0]
+    return pa.Array.from_buffers(kind, spans, [_bitmap(valid), data])
+
+
+def _dictionary(numbers: npt.NDArray[Any], valid: Flags | None, words: pa.Array) -> pa.Array:
+    indices = _numbers(pa.int32(), numbers.astype(np.int32), valid)
     return pa.DictionaryArray.from_arrays(indices, words, safe=False)
 
 
@@ -129,7 +158,5 @@ def _hex(buf: Bytes, starts: Ints, size: int) -> pa.Array:
 
 
 def _strings(offsets: npt.NDArray[np.int32], data: Bytes, valid: Flags | None) -> pa.Array:
-    bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    return pa.Array.from_buffers(
-        pa.string(), offsets.shape[0] - 1, [bitmap, pa.py_buffer(offsets), pa.py_buffer(data)]
-    )
+    buffers = [_bitmap(valid), pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.string(), offsets.shape[0] - 1, buffers)
