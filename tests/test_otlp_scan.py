@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+from contextlib import suppress
+
 import pyarrow as pa
 import pytest
 from google.protobuf.message import DecodeError
@@ -170,6 +174,31 @@ def test_corrupted_requests_are_refused_or_read_right(edits: list[tuple[int, int
     got, expected = outcome(bytes(data)), judged(bytes(data))
     if got is not None and expected is not None:
         assert got == expected
+
+
+class GuardPage:
+    """Memory whose last byte lies before a page that kills the process when it is touched."""
+
+    def __init__(self, pages: int = 16) -> None:
+        self.size = pages * mmap.PAGESIZE
+        self.map = mmap.mmap(-1, self.size + mmap.PAGESIZE)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self.map)) + self.size
+        libc = ctypes.CDLL(None, use_errno=True)
+        result = libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(mmap.PAGESIZE), 0)
+        assert result == 0, "the page after the buffer could not be protected"
+
+    def ending_with(self, data: bytes) -> memoryview:
+        """Return a view of the data whose end is the end of the readable memory."""
+        self.map[self.size - len(data) : self.size] = data
+        return memoryview(self.map)[self.size - len(data) : self.size]
+
+
+def test_nothing_is_read_past_the_end() -> None:
+    """The scanner's unchecked loads stay inside the request, however it is cut."""
+    page = GuardPage()
+    for end in range(len(BASE) + 1):
+        with suppress(InputError):
+            assert scan(page.ending_with(BASE[:end])).table.num_rows >= 0
 
 
 @SLOW
