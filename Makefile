@@ -1,0 +1,75 @@
+# tracekit on a laptop: everything lives in .venv, made from the locked requirements.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --custom-compile-command "make lock"
+
+# The first interpreter that can do the work; PYTHON=/path/to/python overrides it.
+# A name is only believed when it runs: version managers leave dead names on the path.
+CANDIDATES := python3.11 python3 python3.12 python3.13 python3.14 python
+USABLE := import sys, venv, ensurepip; raise SystemExit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in $(CANDIDATES); do \
+	if $$name -c '$(USABLE)' >/dev/null 2>&1; then echo $$name; break; fi; done)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-slow lint format types bench lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.runtime ## install tracekit and show a report on real or simulated agent sessions
+	@$(BIN)/tracekit demo
+
+test: $(VENV)/.dev ## run the tests (a few minutes)
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.dev ## run the long ones: fuzzing, soak, comparisons with peers
+	@$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.dev ## check style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev ## rewrite the files in the house style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(VENV)/.dev ## check types, source and tests
+	@$(BIN)/mypy
+
+bench: $(VENV)/.dev ## measure, against peers in the same run
+	@$(BIN)/python benchmarks/run.py
+
+lock: $(VENV)/.dev ## choose the newest allowed versions and write them down with their hashes
+	@echo "setuptools>=77" | $(COMPILE) --upgrade pyproject.toml - --output-file requirements.lock
+	@$(COMPILE) --upgrade pyproject.toml --extra dev --constraints requirements.lock \
+		--output-file requirements-dev.lock
+
+clean: ## remove what was built, the environment included
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "error: no usable Python found (tried: $(CANDIDATES)):" \
+		"install Python 3.11 or newer with its venv module (on Debian: python3-venv)," \
+		"or name one with PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) -c '$(USABLE)' || { echo "error: $(PYTHON) is not Python 3.11 or newer with" \
+		"its venv module: name another one with PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+
+# The development lock holds everything of the runtime lock, so either stamp serves the demo.
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "installing what tracekit needs to run"
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+	@echo "installing what tracekit needs to run, and its development tools"
+	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	@touch $(VENV)/.runtime $@

@@ -1,0 +1,11 @@
+"""Every benchmark, one after the other, as one table: `make bench`."""
+
+from __future__ import annotations
+
+import bench_import
+import bench_report
+import bench_scan
+import measure
+
+if __name__ == "__main__":
+    measure.show([*bench_scan.run(), *bench_import.run(), *bench_report.run()])

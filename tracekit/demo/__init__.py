@@ -1,0 +1,1 @@
+"""Simulated agent sessions, to try tracekit on."""

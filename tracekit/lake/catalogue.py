@@ -1,0 +1,68 @@
+"""The lake as tables to ask: an in-memory DuckDB with views over one version's files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tracekit.lake.columns import stored_types
+from tracekit.lake.sql import connection, listed, statement
+from tracekit.schema import TABLES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import duckdb
+
+    from tracekit.lake.manifest import Manifest
+
+_FAR = 2**63 - 1
+
+
+def connect(
+    root: Path, manifest: Manifest, as_of_ns: int | None = None
+) -> duckdb.DuckDBPyConnection:
+    """Return a connection with the views of one version of a lake, and no other way out.
+
+    Statements can read the version's files and nothing else of the machine: no other files, no
+    network, no extensions, no Python variables; and the settings that say so are locked.
+
+    Args:
+        root: The lake.
+        manifest: The version to show.
+        as_of_ns: Show outcomes as they were known then, UTC, ns since 1970; None for all.
+    """
+    con = connection()
+    con.execute("CREATE SCHEMA lake")
+    for table in TABLES:
+        condition = "true"
+        if table == "outcomes":
+            condition = f"recorded_ns <= {_FAR if as_of_ns is None else int(as_of_ns)}"
+        con.execute(
+            f"CREATE VIEW lake.{table} AS SELECT * FROM {_files(root, manifest, table)} "
+            f"WHERE {condition}"
+        )
+    names = {
+        table: ", ".join(column.name for column in columns) for table, columns in TABLES.items()
+    }
+    con.execute(statement("views.sql").format(**names))
+    _confine(con, [path for table in TABLES for path in manifest.paths(root, table)])
+    return con
+
+
+def _files(root: Path, manifest: Manifest, table: str) -> str:
+    types = stored_types(table)
+    paths = manifest.paths(root, table)
+    if not paths:
+        nulls = ", ".join(f"NULL::{type_} AS {name}" for name, type_ in types.items())
+        return f"(SELECT {nulls}, NULL::DATE AS date WHERE false)"
+    # DuckDB takes the types from the first file; the hive type is ours to say.
+    return (
+        f"(SELECT {', '.join(types)}, date FROM read_parquet({listed(paths)}, "
+        "hive_partitioning = true, hive_types = {'date': DATE}))"
+    )
+
+
+def _confine(con: duckdb.DuckDBPyConnection, paths: list[str]) -> None:
+    con.execute(f"SET allowed_paths = {listed(paths)}")
+    con.execute("SET enable_external_access = false")
+    con.execute("SET lock_configuration = true")

@@ -1,0 +1,101 @@
+"""Writing part files and making them the lake, all at once.
+
+The order is what makes a crash harmless: files are written and synced under temporary names, then
+renamed to names that no manifest mentions, then one manifest that lists them appears, then the
+files that it no longer lists are removed. Before the manifest a crash leaves files that no reader
+looks at; after it, files that no reader looks at any more. The next writer removes both.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+
+from tracekit.errors import LakeError
+from tracekit.lake.manifest import Manifest, Part, publish, sync_folder
+from tracekit.lake.parts import write_parts
+from tracekit.lake.store import remove
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+
+class Commit:
+    """Part files on their way into the lake. Hold the write lock while one exists.
+
+    Args:
+        root: The lake.
+        base: The version the commit builds on.
+    """
+
+    def __init__(self, root: Path, base: Manifest) -> None:
+        self._root = root
+        self._base = base
+        self._id = f"{base.version + 1:08}-{secrets.token_hex(4)}"
+        self._parts: dict[str, Part] = {}
+
+    def write(self, con: duckdb.DuckDBPyConnection, table: str, query: str) -> None:
+        """Write the rows of a table; call it once for a table.
+
+        Args:
+            con: Connection to run the query in.
+            table: Table of the lake.
+            query: Its rows, with `date`, sorted by date first.
+
+        Raises:
+            LakeError: The files cannot be written.
+        """
+        try:
+            files = write_parts(con, table, query, lambda date: self._temporary(date, table))
+        except (OSError, duckdb.IOException, pa.ArrowException) as error:
+            raise LakeError(f"{self._root}: cannot write to this lake: {error}") from error
+        for date, file in files.items():
+            part = self._parts.setdefault(date, Part(date, self._id, {}))
+            part.rows[table] = file.rows
+            if table == "sessions":
+                self._parts[date] = Part(
+                    date, self._id, part.rows, file.min_start_ns, file.max_end_ns
+                )
+
+    def publish(
+        self, dropped: Collection[Part] = (), imports: Mapping[str, str] | None = None
+    ) -> Manifest:
+        """Make the written parts live and the `dropped` ones dead, in one step.
+
+        Args:
+            dropped: Parts of the base version that the new ones replace.
+            imports: Name by digest, of the sources whose spans this commit holds.
+
+        Returns:
+            The new version.
+        """
+        self.place()
+        gone = {(part.date, part.id) for part in dropped}
+        kept = (part for part in self._base.parts if (part.date, part.id) not in gone)
+        manifest = Manifest(
+            version=self._base.version + 1,
+            parts=(*kept, *self._parts.values()),
+            imports={**self._base.imports, **(imports or {})},
+        )
+        publish(self._root, manifest)
+        remove(self._root, dropped)
+        return manifest
+
+    def place(self) -> None:
+        """Give the written files, durably, the names under which a manifest can list them."""
+        folders = set()
+        for part in self._parts.values():
+            for table in part.rows:
+                final = self._root / part.path(table)
+                self._temporary(part.date, table).replace(final)
+                folders |= {final.parent, final.parent.parent}
+        for folder in folders:
+            sync_folder(folder)
+
+    def _temporary(self, date: str, table: str) -> Path:
+        final = self._root / Part(date, self._id, {}).path(table)
+        return final.with_name(f".{final.stem}.tmp")

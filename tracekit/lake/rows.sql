@@ -1,0 +1,59 @@
+-- The models' tables as rows of the lake, with the date of their part.
+-- Reads  spans, attempts, tasks, sessions, outcomes, scanned; known (derived verdicts that the
+--        lake held for these sessions), new_labels. names in braces stand for column lists.
+-- Makes  lake_dates, new_spans, new_attempts, new_tasks, new_sessions, new_outcomes.
+
+CREATE TEMP TABLE lake_dates AS
+SELECT
+    session_id,
+    strftime(make_timestamp(coalesce(start_ns, 0) // 1000), '%Y-%m-%d') AS date
+FROM sessions;
+
+CREATE TEMP VIEW new_spans AS
+SELECT d.date, {spans}
+FROM spans AS t
+JOIN lake_dates AS d ON t.session_id = d.session_id
+JOIN scanned AS s ON t.trace_id = s.trace_id AND t.span_id = s.span_id;
+
+CREATE TEMP VIEW new_attempts AS
+SELECT d.date, {attempts}
+FROM attempts AS t
+JOIN lake_dates AS d ON t.session_id = d.session_id;
+
+CREATE TEMP VIEW new_tasks AS
+SELECT d.date, {tasks}, n.tasks = 1 AS lake_only_task
+FROM tasks AS t
+JOIN lake_dates AS d ON t.session_id = d.session_id
+JOIN (SELECT session_id, count(*) AS tasks FROM tasks GROUP BY session_id) AS n
+    ON t.session_id = n.session_id;
+
+CREATE TEMP VIEW new_sessions AS
+SELECT d.date, {sessions}, n.lake_trace_ids
+FROM sessions AS t
+JOIN lake_dates AS d ON t.session_id = d.session_id
+JOIN (
+    SELECT session_id, list(trace_id) AS lake_trace_ids
+    FROM (SELECT DISTINCT session_id, trace_id FROM spans)
+    GROUP BY session_id
+) AS n ON t.session_id = n.session_id;
+
+-- A verdict that is derived again was learned when it was first derived.
+CREATE TEMP TABLE new_outcomes AS
+SELECT
+    d.date, t.session_id, t.task_id, t.outcome, t.evidence, t.source, t.score, t.decided_ns,
+    coalesce(min(k.recorded_ns), min(t.recorded_ns)) AS recorded_ns,
+    true AS lake_from_spans
+FROM outcomes AS t
+JOIN lake_dates AS d ON t.session_id = d.session_id
+LEFT JOIN known AS k
+    ON t.session_id = k.session_id
+    AND t.task_id IS NOT DISTINCT FROM k.task_id
+    AND t.outcome = k.outcome
+    AND t.evidence = k.evidence
+    AND t.source IS NOT DISTINCT FROM k.source
+    AND t.score IS NOT DISTINCT FROM k.score
+    AND t.decided_ns IS NOT DISTINCT FROM k.decided_ns
+GROUP BY
+    d.date, t.session_id, t.task_id, t.outcome, t.evidence, t.source, t.score, t.decided_ns
+UNION ALL
+SELECT * FROM new_labels;

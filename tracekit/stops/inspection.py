@@ -1,0 +1,221 @@
+"""Final-state inspection: what a captured output says about how it ended.
+
+Runs before anything is written, on the last outputs of a trace only; the content is then dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tracekit import schema
+from tracekit.stops import messages, structure
+from tracekit.stops.taxonomy import data
+
+MAX_CONTENT: Final = 1 << 20
+"""Longest content that is inspected, in characters; longer ones stay uninspected."""
+
+PER_TRACE: Final = 2
+"""Outputs inspected per trace and session key: the last to end, as an aggregate may follow."""
+
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+|\n+")
+_CUT_BY_EXPORTER: Final = re.compile(
+    r"(?:\.\.\.|…)?\s*[\[(<]?(?:\.{3})?truncated\b[^\n]{0,40}$", re.IGNORECASE
+)
+_MESSAGE_START: Final = re.compile(
+    r'\s*\[?\s*\{\s*"(?:role|type|id|index|choices|candidates|generations|content|output|parts|messages?|'
+    r'finish_?reason|tool_calls|object|completion)"'
+)
+
+
+class Inspection(NamedTuple):
+    """What one output shows; all None where it cannot be read.
+
+    Attributes:
+        state: complete, empty, refusal, unclosed_fence, unclosed_bracket, invalid_json or
+            unterminated_arguments.
+        pending_calls: Tool calls it asks for; None for plain text, whose calls are elsewhere.
+        claims_success: Its text claims success, by the lexicon `claims.yaml`.
+    """
+
+    state: str | None
+    pending_calls: int | None
+    claims_success: bool | None
+
+
+_COLUMNS: Final = ("output_state", "pending_calls", "claims_success")
+"""Span columns of the fields of an Inspection."""
+
+_UNREADABLE: Final = Inspection(None, None, None)
+
+
+def inspect(content: str) -> Inspection:
+    """Return what a captured output shows.
+
+    Args:
+        content: Plain text, or message JSON in one of the shapes of `messages.py`.
+    """
+    if len(content) > MAX_CONTENT or _CUT_BY_EXPORTER.search(content[-200:]):
+        return _UNREADABLE
+    output = _output(content)
+    if output is None:
+        # Message JSON that does not parse was cut by an exporter, not by the model.
+        if _MESSAGE_START.match(content) and structure.json_fault(content):
+            return _UNREADABLE
+        return Inspection(_text_state([content]), None, _claims([content]))
+    pending = sum(_is_pending(call, output) for call in output.calls)
+    return Inspection(_state(output), pending, _claims(output.texts))
+
+
+def inspect_table(table: pa.Table) -> pa.Table:
+    """Fill output_state, pending_calls and claims_success where null, and drop all content.
+
+    Only the last PER_TRACE model-call-like rows with content of each trace and session key are
+    inspected: the end decides how a task ended, and reading everything costs more than the scan.
+
+    Args:
+        table: Scanned spans (`schema.scanned_columns()`).
+    """
+    rows = _last_outputs(table)
+    found = [inspect(text) for text in table["output_content"].take(pa.array(rows)).to_pylist()]
+    for position, name in enumerate(_COLUMNS):
+        table = _filled(table, name, rows, [item[position] for item in found])
+    content = {c.name for c in schema.scanned_columns() if c.kind is schema.Kind.CONTENT}
+    return table.drop_columns([name for name in table.column_names if name in content])
+
+
+def _output(content: str) -> messages.Output | None:
+    if content.lstrip()[:1] not in ("[", "{", '"'):
+        return None
+    try:
+        return messages.read(orjson.loads(content))
+    except ValueError:
+        return None
+
+
+def _state(output: messages.Output) -> str:
+    if output.refused:
+        return "refusal"
+    faults = {_arguments_fault(call) for call in output.calls}
+    for fault, state in (("unclosed", "unterminated_arguments"), ("invalid", "invalid_json")):
+        if fault in faults:
+            return state
+    if any(text.strip() for text in output.texts):
+        return _text_state(output.texts)
+    return "complete" if output.calls or output.other else "empty"
+
+
+def _arguments_fault(call: messages.Call) -> str | None:
+    if not isinstance(call.arguments, str) or not call.arguments.strip():
+        return None
+    return structure.json_fault(call.arguments)
+
+
+def _is_pending(call: messages.Call, output: messages.Output) -> bool:
+    if call.call_id is not None and call.call_id in output.answered:
+        return False
+    return not any(
+        call.name.startswith(name[:-1]) if name.endswith("*") else call.name == name
+        for name in _lexicon().output_tools
+    )
+
+
+def _text_state(texts: list[str]) -> str:
+    text = texts[-1] if texts else ""
+    if not any(item.strip() for item in texts):
+        return "empty"
+    if structure.starts_as_json(text):
+        fault = structure.json_fault(text)
+        return {"unclosed": "unclosed_bracket", "invalid": "invalid_json"}.get(
+            fault or "", "complete"
+        )
+    blocks = structure.fences(text) if "```" in text or "~~~" in text else []
+    if structure.unclosed_fence(blocks):
+        return "unclosed_fence"
+    comments = _lexicon().bracket_languages
+    if blocks and blocks[-1].last and blocks[-1].language in comments:
+        last = blocks[-1]
+        if structure.unclosed_code(last.body, comments[last.language]):
+            return "unclosed_bracket"
+    return "complete"
+
+
+class _Lexicon(NamedTuple):
+    tail: int
+    claims: re.Pattern[str]
+    guards: re.Pattern[str]
+    output_tools: tuple[str, ...]
+    bracket_languages: dict[str, list[str]]
+
+
+@cache
+def _lexicon() -> _Lexicon:
+    document = data("claims.yaml")
+    return _Lexicon(
+        document["tail"],
+        re.compile("|".join(document["claims"]), re.IGNORECASE),
+        re.compile("|".join(document["guards"]), re.IGNORECASE),
+        tuple(document["output_tools"]),
+        document["bracket_languages"],
+    )
+
+
+def _claims(texts: list[str]) -> bool:
+    lexicon = _lexicon()
+    return any(
+        bool(lexicon.claims.search(sentence)) and not lexicon.guards.search(sentence)
+        for text in texts
+        if lexicon.claims.search(text[-lexicon.tail :])
+        for sentence in _SENTENCE_END.split(text[-lexicon.tail :])
+    )
+
+
+def _last_outputs(table: pa.Table) -> npt.NDArray[np.int64]:
+    # Operations are not known yet: a model call names a model, usage or a stop value, and no tool.
+    seems_call = pc.and_(pc.is_valid(table["output_content"]), pc.is_null(table["tool_name"]))
+    signs = ("request_model", "response_model", "usage_input", "usage_output", "stop_raw")
+    named = [pc.is_valid(table[name]) for name in signs]
+    any_sign = named[0]
+    for sign in named[1:]:
+        any_sign = pc.or_(any_sign, sign)
+    rows = np.flatnonzero(pc.and_(seems_call, any_sign).to_numpy())
+    if not len(rows):
+        return rows
+    taken = table.select(["trace_id", "session_key", "start_ns", "end_ns"]).take(pa.array(rows))
+    ends = pc.coalesce(taken["end_ns"], taken["start_ns"]).to_numpy()
+    traces, sessions = (_codes(taken[name]) for name in ("trace_id", "session_key"))
+    order = np.lexsort((ends, sessions, traces))
+    traces, sessions = traces[order], sessions[order]
+    # The row PER_TRACE places further on belongs to another group: this one is among the last.
+    later = np.arange(PER_TRACE, len(order) + PER_TRACE)
+    inside = np.minimum(later, len(order) - 1)
+    same = (traces[inside] == traces) & (sessions[inside] == sessions) & (later < len(order))
+    return np.sort(rows[order[~same]])
+
+
+def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    encoded = column.combine_chunks().dictionary_encode()
+    codes: npt.NDArray[np.int64] = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+    return codes.astype(np.int64)
+
+
+def _filled(
+    table: pa.Table, name: str, rows: npt.NDArray[np.int64], found: list[object]
+) -> pa.Table:
+    index = table.schema.get_field_index(name)
+    field = table.schema.field(index)
+    plain = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    known = table[name].cast(plain).combine_chunks()
+    values = np.full(len(table), None, dtype=object)
+    values[rows] = found
+    merged = pc.coalesce(known, pa.array(values, type=plain, from_pandas=True))
+    return table.set_column(
+        index, field, merged.cast(field.type) if merged.type != field.type else merged
+    )
