@@ -185,6 +185,14 @@ def test_an_outcome_counts_from_when_it_is_known(
     assert "no such session" in run("outcome", "nobody", "failure", "--source", "x").stderr
 
 
+@pytest.mark.parametrize("view", ["sessions", "tasks", "attempts", "outcomes", "spans"])
+def test_the_schema_lists_every_column_of_the_views(demo: str, view: str) -> None:
+    """What `tracekit schema` explains is what a query can name, no more and no less."""
+    assert demo
+    listed = {row["column"] for row in records("schema", view)}
+    assert listed == {row["column_name"] for row in records("sql", f"DESCRIBE {view}")}
+
+
 def test_a_query_comes_from_standard_input(demo: str) -> None:
     """`tracekit sql -` reads the query."""
     assert demo

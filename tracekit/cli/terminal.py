@@ -27,7 +27,7 @@ MOST_ROWS = 1000
 _LEAST = {Kind.TEXT: 8, Kind.ID: 8, Kind.LIST: 8, Kind.PROSE: 30}
 """Characters that columns of these kinds are not made narrower than; others stay as they are."""
 
-_ENOUGH = {Kind.ID: 20, Kind.TEXT: 26}
+_ENOUGH = {Kind.ID: 20, Kind.TEXT: 26, Kind.PROSE: 36}
 """Characters that tell most values apart: texts are cut to these before columns are left out."""
 
 STYLES = {

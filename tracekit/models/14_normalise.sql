@@ -1,6 +1,6 @@
 -- The token arithmetic, and the narrow table of everything derived from a span alone.
 -- Reads  spelled, row_tasks, session_tasks, vocabulary, exclusive_input.
--- Makes  steps (a row per span), normalised (view: the columns later models read).
+-- Makes  steps (a row per span), normalised (view: all that is known so far).
 
 -- Counts are made canonical: `input_tokens` holds every input token, cached ones included, and
 -- `output_tokens` every output token, reasoning included (OpenTelemetry's meaning since 1.37).
@@ -124,27 +124,19 @@ SELECT
     END AS usage_check
 FROM canonical;
 
--- Names, and what later models read of a span. `entity_name` is what the operation says it is. The
--- span name is the last resort where conventions put the name there: OpenTelemetry behind the
--- operation, the observability vendors (dialects.md 2a) alone.
+-- The scanned span with its canonical columns in place of the raw ones. `entity_name` is the name of
+-- what the operation says. The span name is the last resort where conventions put the name there:
+-- OpenTelemetry behind the operation, the observability vendors (dialects.md 2a) alone. Dialects
+-- without keys for tools write their arguments and result as any input and output.
 CREATE OR REPLACE TEMP VIEW normalised AS
 SELECT
     s.*,
+    r.* EXCLUDE (
+        row_id, trace_id, span_id, parent_span_id, start_ns, end_ns, agent_name, tool_name, task_id,
+        task_name, tool_args_hash, tool_result_hash
+    ),
     CASE WHEN s.end_ns >= s.start_ns THEN (s.end_ns - s.start_ns) / 1e9 END AS duration_s,
     coalesce(r.response_model, r.request_model) AS model,
-    r.request_model,
-    r.response_model,
-    r.service_tier_requested,
-    r.service_tier,
-    r.attempt,
-    r.retry_of,
-    -- Dialects without keys for tools write their arguments and result as any input and output.
-    CASE WHEN s.operation = 'tool' THEN coalesce(r.tool_args_hash, r.input_hash)
-        ELSE r.tool_args_hash END AS tool_args_hash,
-    CASE WHEN s.operation = 'tool' THEN coalesce(r.tool_result_hash, r.output_hash)
-        ELSE r.tool_result_hash END AS tool_result_hash,
-    r.usage_cache_write_1h,
-    r.cost_reported,
     CASE WHEN s.operation = 'agent' THEN coalesce(
         r.agent_name,
         r.entity_name,
@@ -163,8 +155,10 @@ SELECT
     ) ELSE r.tool_name END AS tool_name,
     CASE WHEN s.operation = 'task' THEN coalesce(r.task_name, r.entity_name)
         ELSE r.task_name END AS task_name,
-    r.approval_status,
-    r.side_effect
+    CASE WHEN s.operation = 'tool' THEN coalesce(r.tool_args_hash, r.input_hash)
+        ELSE r.tool_args_hash END AS tool_args_hash,
+    CASE WHEN s.operation = 'tool' THEN coalesce(r.tool_result_hash, r.output_hash)
+        ELSE r.tool_result_hash END AS tool_result_hash
 FROM steps AS s
 JOIN numbered AS r ON s.row_id = r.row_id
 LEFT JOIN named_by_span AS v ON v.dialect = s.dialect;

@@ -1,36 +1,20 @@
 -- Everything known about a span, side by side.
 -- Reads  normalised, span_costs, waste, value_map.
--- Makes  derived (view: the columns of `spans` that are not as scanned).
+-- Makes  complete (view).
 --
--- `spans` is these columns beside the scanned ones, in the order of schema.yaml, and
--- `numbered_spans` the same with `row_id`: pipeline.py writes both. Below them is the one wide copy
--- of the models, as all that follows reads it many times.
+-- `spans` is the columns of schema.yaml from this view, and `numbered_spans` the same with `row_id`:
+-- pipeline.py writes that list. Below them is the one wide copy of the models, as all that follows
+-- reads it many times.
 
 -- Words whose meaning is the same in every dialect.
 CREATE OR REPLACE TEMP VIEW words AS
 SELECT column_name, raw, canonical FROM value_map WHERE dialect = '*';
 
-CREATE OR REPLACE TEMP VIEW derived AS
+CREATE OR REPLACE TEMP VIEW complete AS
 SELECT
-    n.row_id,
-    n.session_id,
-    n.session_source,
-    n.duration_s,
-    n.dialect,
-    n.operation,
-    n.provider,
-    n.model,
-    n.agent_name,
-    n.tool_name,
-    n.task_id,
-    n.task_name,
-    n.input_tokens,
-    n.uncached_tokens,
-    n.cache_read_tokens,
-    n.cache_write_tokens,
-    n.output_tokens,
-    n.reasoning_tokens,
-    n.usage_check,
+    n.* EXCLUDE (approval_status, side_effect),
+    coalesce(wa.canonical, n.approval_status) AS approval_status,
+    coalesce(we.canonical, n.side_effect) AS side_effect,
     c.cost_usd,
     c.cost_source,
     c.price_version,
@@ -38,13 +22,7 @@ SELECT
     c.computed_cost_usd,
     c.row_id IS NOT NULL AS billable,
     w.waste_reason,
-    CASE WHEN w.row_id IS NOT NULL THEN c.cost_usd END AS wasted_cost_usd,
-    n.stop_class,
-    n.stop_normalised,
-    n.tool_args_hash,
-    n.tool_result_hash,
-    coalesce(wa.canonical, n.approval_status) AS approval_status,
-    coalesce(we.canonical, n.side_effect) AS side_effect
+    CASE WHEN w.row_id IS NOT NULL THEN c.cost_usd END AS wasted_cost_usd
 FROM normalised AS n
 LEFT JOIN span_costs AS c ON c.row_id = n.row_id
 LEFT JOIN waste AS w ON w.row_id = n.row_id

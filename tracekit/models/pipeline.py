@@ -19,7 +19,7 @@ import yaml
 
 from tracekit import costs, stops
 from tracekit.dialects import registry
-from tracekit.schema import TABLES, sql_type
+from tracekit.schema import TABLES, Stage, sql_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _BEFORE_COSTS = ("10_identity", "12_vocabulary", "14_normalise", "16_billable")
 _BEFORE_SPANS = ("20_retries", "30_waste", "40_spans")
+_FILLED = {"agent_name", "tool_name", "task_id", "task_name", "tool_args_hash", "tool_result_hash"}
+"""Scanned columns that the models fill from others."""
 _LEDGER = ("50_tasks", "60_sessions", "70_outcomes")
 
 
@@ -118,36 +120,33 @@ def _numbered(con: duckdb.DuckDBPyConnection, scanned: pa.Table | None) -> Itera
 
 
 def _make_spans(con: duckdb.DuckDBPyConnection) -> None:
-    """Put the derived columns beside the scanned ones, in the order of the schema.
+    """Make `spans`, and `numbered_spans` with `row_id` before its columns.
 
-    Most instrumentations fill a third of the columns. What is null in every row is not stored but
-    stated by the view, which halves time and memory of the copy.
+    Most instrumentations fill a third of the columns. What is null in every scanned row is not
+    stored but stated by the view, which saves half the time and memory of the copy.
     """
-    derived = _columns(con, "derived")
-    as_scanned = [column for column in TABLES["spans"] if column.name not in derived]
+    columns = TABLES["spans"]
+    scanned = _columns(con, "numbered")
+    # A derived column of the same name may be filled from another one.
+    as_scanned = [c for c in columns if c.stage is not Stage.DERIVED and c.name in scanned]
     counts = ", ".join(f"count({column.name}) > 0" for column in as_scanned)
     (seen,) = con.execute(f"SELECT {counts} FROM numbered").fetchall()
     absent = {column.name for column, some in zip(as_scanned, seen, strict=True) if not some}
-    stored = ", ".join(
-        f"{'d' if column.name in derived else 'r'}.{column.name}"
-        for column in TABLES["spans"]
-        if column.name not in absent
-    )
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE stored_spans AS SELECT r.row_id, {stored} "
-        "FROM derived AS d JOIN numbered AS r ON r.row_id = d.row_id"
-    )
-    stated = ", ".join(
+    absent -= _FILLED
+    stored = [column.name for column in columns if column.name not in absent]
+    stated = [
         f"CAST(NULL AS {sql_type(column)}) AS {column.name}"
         if column.name in absent
         else column.name
-        for column in TABLES["spans"]
-    )
-    con.execute(
-        f"CREATE OR REPLACE TEMP VIEW numbered_spans AS SELECT row_id, {stated} FROM stored_spans"
-    )
-    names = ", ".join(column.name for column in TABLES["spans"])
-    con.execute(f"CREATE OR REPLACE TEMP VIEW spans AS SELECT {names} FROM numbered_spans")
+        for column in columns
+    ]
+    names = [column.name for column in columns]
+    for statement in (
+        f"TABLE stored_spans AS SELECT row_id, {', '.join(stored)} FROM complete",
+        f"VIEW numbered_spans AS SELECT row_id, {', '.join(stated)} FROM stored_spans",
+        f"VIEW spans AS SELECT {', '.join(names)} FROM numbered_spans",
+    ):
+        con.execute(f"CREATE OR REPLACE TEMP {statement}")
 
 
 def _columns(con: duckdb.DuckDBPyConnection, table: str) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import yaml
 
@@ -15,10 +16,10 @@ from tracekit.reports.query import suggestion
 from tracekit.reports.table import ColumnSpec, Kind, Row, Table
 
 _COLUMNS = (
-    ColumnSpec("table", rank=1),
+    ColumnSpec("table", rank=2),
     ColumnSpec("column"),
     ColumnSpec("kind", rank=3),
-    ColumnSpec("unit", rank=2),
+    ColumnSpec("unit", rank=1),
     ColumnSpec("meaning", Kind.PROSE),
     ColumnSpec("read_from", Kind.LIST, hidden=True),
 )
@@ -33,30 +34,50 @@ def columns(name: str | None = None) -> Table:
     Raises:
         UsageError: If it is none of them.
     """
-    keys = _keys()
-    rows = tuple(
-        _row(table, column, keys if table == "spans" else {})
+    every = [
+        _row(table, column, facts)
         for table, declared in schema.TABLES.items()
-        for column in declared
-        if name in {None, table, column.name, f"{table}.{column.name}"}
-    )
+        for column, facts in (*map(_facts, declared), *_added(table))
+    ]
+    # A table's name is also a column of another: the table is meant.
+    by_table = [row for row in every if row["table"] == name]
+    rows = by_table or [
+        row for row in every if name in {None, row["column"], f"{row['table']}.{row['column']}"}
+    ]
     if not rows:
-        known = [*schema.TABLES, *(c.name for cs in schema.TABLES.values() for c in cs)]
+        known = [*schema.TABLES, *(str(row["column"]) for row in every)]
         raise UsageError(f"no table or column {name!r}{suggestion(name or '', known)}")
-    return Table(title=name or "Tables", columns=_COLUMNS, rows=rows)
+    return Table(title=name or "Tables", columns=_COLUMNS, rows=tuple(rows))
 
 
-def _row(table: str, column: schema.Column, keys: dict[str, list[str]]) -> Row:
-    return {
+def _row(table: str, column: str, facts: tuple[str, str | None, str]) -> Row:
+    kind, unit, meaning = facts
+    keys = _keys().get(column, []) if table == "spans" else []
+    row: Row = {
         "table": table,
-        "column": column.name,
-        "kind": column.kind.value,
-        "unit": column.unit,
-        "meaning": column.meaning,
-        "read_from": keys.get(column.name, []),
+        "column": column,
+        "kind": kind,
+        "unit": unit,
+        "meaning": meaning,
+        "read_from": list(keys),
     }
+    return row
 
 
+def _facts(column: schema.Column) -> tuple[str, tuple[str, str | None, str]]:
+    return column.name, (column.kind.value, column.unit, column.meaning)
+
+
+def _added(table: str) -> list[tuple[str, tuple[str, str | None, str]]]:
+    """Return the columns a view adds to its table: name, and kind, unit, meaning."""
+    return [
+        (name, (kind, None, meaning))
+        for name, (kind, meaning, views) in _document("view_columns").items()
+        if table in views
+    ]
+
+
+@cache
 def _keys() -> dict[str, list[str]]:
     """Return the attributes each span column is read from, best first, with their dialect."""
     ranked: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
@@ -69,13 +90,13 @@ def _keys() -> dict[str, list[str]]:
             text = f"{unpack.key} > {path} ({unpack.dialect})"
             ranked[column].append((unpack.rank + place, text))
     keys = {column: [text for _, text in sorted(found)] for column, found in ranked.items()}
-    for column, sources in _derived().items():
+    for column, sources in _document("derived").items():
         keys[column] = [key for source in sources for key in keys.get(source, [])]
     return keys
 
 
 @cache
-def _derived() -> dict[str, list[str]]:
-    text = resources.files("tracekit.reports").joinpath("derived.yaml").read_text("utf-8")
-    sources: dict[str, list[str]] = yaml.safe_load(text)
-    return sources
+def _document(name: str) -> dict[str, Any]:
+    text = resources.files("tracekit.reports").joinpath(f"{name}.yaml").read_text("utf-8")
+    document: dict[str, Any] = yaml.safe_load(text)
+    return document

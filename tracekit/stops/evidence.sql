@@ -48,6 +48,7 @@ SELECT
     s.trace_id, s.parent_span_id, s.operation, s.start_ns, s.end_ns, coalesce(s.end_ns, s.start_ns) AS at_ns,
     s.status, s.error_type, s.stop_framework_raw, s.stop_declared, s.task_reason, s.task_status, s.done_status, s.eval_label,
     s.approval_status, s.handoff_to, s.compacted,
+    coalesce(s.output_state = 'complete' AND coalesce(s.pending_calls, 0) = 0, FALSE) AS has_output,
     s.operation NOT IN ('llm', 'embeddings', 'rerank', 'retrieval', 'tool', 'guardrail', 'approval', 'evaluation', 'memory',
         'event', 'handoff', 'fetch_response') AS is_frame,
     s.operation IN ('agent', 'workflow', 'task', 'session') AS is_agent,
@@ -59,6 +60,7 @@ WHERE s.parent_span_id IS NULL
     OR s.stop_framework_raw IS NOT NULL OR s.stop_declared IS NOT NULL OR s.task_reason IS NOT NULL
     OR s.task_status IS NOT NULL OR s.done_status IS NOT NULL OR s.eval_label IS NOT NULL
     OR s.approval_status IS NOT NULL OR s.handoff_to IS NOT NULL OR s.compacted
+    OR (s.output_state = 'complete' AND s.operation NOT IN ('llm', 'tool'))
     OR ((s.status = 'error' OR s.error_type IS NOT NULL) AND s.operation NOT IN ('llm', 'tool'));
 
 CREATE OR REPLACE TEMP TABLE evidence AS
@@ -77,21 +79,44 @@ ends AS (
 ),
 
 -- L and T. Of several that end together the last one to start counts: it is the innermost.
-llm AS (
-    SELECT
-        c.*,
-        coalesce(e.llm_code, h.code) AS error_code,
-        c.status = 'error' OR coalesce(c.http_status >= 400, FALSE)
-            OR (c.status <> 'ok' AND c.error_type IS NOT NULL) AS failed
+last_llm AS (
+    SELECT c.*
     FROM stop_calls AS c
     JOIN ends AS u ON c.unit = u.unit AND c.at_ns = u.llm_end_ns
-    LEFT JOIN seen_errors AS e ON e.raw = c.error_type
-    LEFT JOIN http_values AS h ON h.status = c.http_status
     WHERE c.is_llm
     QUALIFY row_number() OVER (
         PARTITION BY c.unit
         ORDER BY c.start_ns DESC, CASE WHEN c.stop_raw IS NULL THEN 1 ELSE 0 END, c.stop_raw, c.error_type
     ) = 1
+),
+-- Two instrumentations on one call: where L has no stop value that of a span inside it counts, or of one that ends with it.
+said AS (
+    SELECT c.*
+    FROM stop_calls AS c
+    JOIN last_llm AS l ON c.unit = l.unit AND (c.start_ns >= l.start_ns OR c.at_ns = l.at_ns)
+    WHERE c.is_llm
+    QUALIFY row_number() OVER (
+        PARTITION BY c.unit
+        ORDER BY CASE WHEN l.stop_raw IS NOT NULL AND c.at_ns = l.at_ns AND c.start_ns = l.start_ns THEN 0 ELSE 1 END,
+            CASE WHEN c.stop_raw IS NULL THEN 1 ELSE 0 END, c.at_ns DESC, c.start_ns DESC, c.stop_raw
+    ) = 1
+),
+llm AS (
+    SELECT
+        l.unit, l.start_ns, l.at_ns, l.error_type, l.http_status, l.streamed, l.stream_complete, l.compacted,
+        s.stop_raw, s.stop_class, s.lossy,
+        coalesce(s.output_tokens, l.output_tokens) AS output_tokens,
+        coalesce(s.request_max_tokens, l.request_max_tokens) AS request_max_tokens,
+        coalesce(l.output_state, s.output_state) AS output_state,
+        coalesce(l.pending_calls, s.pending_calls) AS pending_calls,
+        coalesce(l.claims_success, s.claims_success) AS claims_success,
+        coalesce(e.llm_code, h.code) AS error_code,
+        l.status = 'error' OR coalesce(l.http_status >= 400, FALSE)
+            OR (l.status <> 'ok' AND l.error_type IS NOT NULL) AS failed
+    FROM last_llm AS l
+    JOIN said AS s ON l.unit = s.unit
+    LEFT JOIN seen_errors AS e ON e.raw = l.error_type
+    LEFT JOIN http_values AS h ON h.status = l.http_status
 ),
 tool_outcomes AS (
     SELECT
@@ -133,6 +158,7 @@ marked AS (
         max(m.start_ns) FILTER (WHERE m.operation = 'agent') AS agent_start_ns,
         max(m.at_ns) FILTER (WHERE m.operation = 'guardrail' AND (m.status = 'error' OR v.meaning = 'fail')) AS guardrail_ns,
         max(m.at_ns) FILTER (WHERE m.compacted AND m.operation <> 'llm') AS compacted_ns,
+        max(m.at_ns) FILTER (WHERE m.is_frame AND m.has_output) AS output_ns,
         max(m.pos) FILTER (WHERE m.is_frame
             AND (m.status = 'error' OR (coalesce(m.status, 'unset') <> 'ok' AND m.error_type IS NOT NULL))) AS failed_pos
     FROM stop_marks AS m
@@ -346,6 +372,7 @@ SELECT
     l.pending_calls AS llm_pending_calls,
     l.claims_success AS llm_claims_success,
     coalesce(n.llm_tool_stops, 0) AS llm_tool_stops,
+    coalesce(m.output_ns >= l.at_ns, FALSE) AS run_output,
     coalesce(m.compacted_ns >= coalesce(n.llm_end_ns, 0), FALSE)
         OR coalesce(l.compacted AND coalesce(l.stop_class, '') <> 'clean', FALSE) AS compacted,
 
@@ -357,7 +384,7 @@ SELECT
     coalesce(l.at_ns > t.at_ns AND NOT l.failed AND coalesce(l.stop_class, '') <> 'tool_call', FALSE) AS answered,
     -- One call at least was asked for. Where earlier requests were not followed by tool spans either, tools are not traced.
     CASE
-        WHEN coalesce(l.stop_class, '') <> 'tool_call' THEN 0
+        WHEN coalesce(l.stop_class, '') <> 'tool_call' OR m.output_ns >= l.at_ns THEN 0
         WHEN n.tool_calls = 0 AND n.llm_tool_stops > 1 AND l.pending_calls IS NULL THEN 0
         ELSE greatest(coalesce(l.pending_calls, 1) - coalesce(e.executed, 0), 0)
     END AS pending,
