@@ -1,1 +1,1 @@
-"""Deciding which agent sessions to keep. The decision code follows; the package holds nothing yet."""
+"""Deciding which agent sessions to keep. Nothing is here yet."""

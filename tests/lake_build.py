@@ -1,4 +1,4 @@
-"""Make lakes in tests: `imported(lake, folder, a=[span(...)], b=[span(...)])`, then `rows(lake, sql)`.
+"""Make lakes in tests: `imported(lake, folder, a=[span(...)], b=[span(...)])`, `rows(lake, sql)`.
 
 Each keyword is a file of its own, written with OTLP's protobuf encoding and opened by the readers.
 """
@@ -14,7 +14,7 @@ from tracekit.lake import Lake
 from tracekit.schema import TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -40,12 +40,17 @@ def written(folder: Path, name: str, spans: Sequence[Span]) -> str:
     return str(path)
 
 
-def imported(
-    lake: Lake, folder: Path, recorded_ns: int = RECORDED_NS, **files: Sequence[Span]
+def import_files(
+    lake: Lake, folder: Path, files: Mapping[str, Sequence[Span]], recorded_ns: int = RECORDED_NS
 ) -> ImportSummary:
     """Write spans to files, import all files at once, and return the summary."""
     paths = [written(folder, name, spans) for name, spans in files.items()]
     return lake.ingest(open_sources(paths), recorded_ns=recorded_ns)
+
+
+def imported(lake: Lake, folder: Path, **files: Sequence[Span]) -> ImportSummary:
+    """Import files named by keywords, see `import_files`."""
+    return import_files(lake, folder, files)
 
 
 def rows(lake: Lake, sql: str, as_of_ns: int | None = None) -> list[Any]:

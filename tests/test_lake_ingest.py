@@ -7,11 +7,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lake_build import DAY_S, RECORDED_NS, contents, imported, new_lake, rows, written
-from otlp_build import span
+from lake_build import DAY_S, RECORDED_NS, contents, import_files, imported, new_lake, rows, written
+from otlp_build import request, span
 
 from tracekit import lake as lake_package
 from tracekit import models
@@ -84,7 +85,9 @@ def test_a_session_spread_over_imports_is_one_session(tmp_path: Path) -> None:
     later = span("chat", keyed("s1"), trace=2, start=DAY_S, end=DAY_S + 1)
     summary = imported(lake, tmp_path, day2=[later])
     assert (summary.sessions, summary.updated) == (0, 1)
-    assert rows(lake, "SELECT session_id, traces, spans, date::VARCHAR FROM sessions ORDER BY 1") == [
+    assert rows(
+        lake, "SELECT session_id, traces, spans, date::VARCHAR FROM sessions ORDER BY 1"
+    ) == [
         ("other", 1, 1, "2026-01-01"),
         ("s1", 2, 2, "2026-01-01"),
     ]
@@ -129,8 +132,11 @@ def test_a_bad_file_leaves_the_rest(tmp_path: Path) -> None:
     """A file that cannot be read to its end contributes nothing, is named, and may be retried."""
     good = written(tmp_path, "good", [span("chat", keyed("s1"))])
     bad = tmp_path / "bad.jsonl"
-    line = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"00000000000000000000000000000002",'
-    line += b'"spanId":"0000000000000001","name":"x","startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}'
+    line = (
+        b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"00000000000000000000000000000002",'
+        b'"spanId":"0000000000000001","name":"x","startTimeUnixNano":"1","endTimeUnixNano":"2"'
+        b"}]}]}]}"
+    )
     bad.write_bytes(line + b"\n" + line[:70])
     lake = new_lake(tmp_path / "lake")
     summary = lake.ingest(open_sources([str(bad), good, str(tmp_path / "absent.pb")]))
@@ -194,18 +200,22 @@ def test_verdicts_in_spans_keep_the_time_they_were_first_known(tmp_path: Path) -
     verdict = {"gen_ai.evaluation.name": "tests", "gen_ai.evaluation.score.label": "pass"}
     root = span("agent", keyed("s1"), [("gen_ai.evaluation.result", verdict)], end=9)
     lake = new_lake(tmp_path / "lake")
-    assert imported(lake, tmp_path, RECORDED_NS, root=[root]).outcomes == 1
+    assert imported(lake, tmp_path, root=[root]).outcomes == 1
     more = span("chat", LLM, parent=root, start=1, end=2)
-    assert imported(lake, tmp_path, RECORDED_NS + 5, more=[more]).outcomes == 0
+    assert import_files(lake, tmp_path, {"more": [more]}, RECORDED_NS + 5).outcomes == 0
     assert rows(lake, "SELECT outcome, recorded_ns FROM outcomes") == [("success", RECORDED_NS)]
 
 
 def test_models_change_no_scanned_column_that_the_lake_does_not_keep() -> None:
     """What `spans` says of a scanned column is what was scanned, but for the columns kept twice."""
-    attributes = keyed("s1") | {"tracekit.task.id": "t1", "gen_ai.tool.name": "search"}
     root = span("invoke_agent support", keyed("s1") | {"gen_ai.operation.name": "invoke_agent"})
-    scanned = scan(_bytes([root, span("chat", attributes, parent=root)])).table
-    con = _models(scanned)
+    entity = {"traceloop.entity.name": "plan", "tracekit.task.id": "t1"}
+    kinds = ("workflow", "task", "agent", "tool")
+    below = [span(k, entity | {"traceloop.span.kind": k}, parent=root) for k in kinds]
+    failed = span("chat", keyed("s1", **{"error.type": "timeout"}), parent=root, status="error")
+    scanned = scan(request([root, *below, failed])).table
+    con = duckdb.connect()
+    models.run(con, scanned, recorded_ns=RECORDED_NS)
     public = {column.name for column in TABLES["spans"]}
     same = [
         column.name
@@ -217,20 +227,6 @@ def test_models_change_no_scanned_column_that_the_lake_does_not_keep() -> None:
     changed = f"(SELECT {names} FROM spans) EXCEPT ALL (SELECT {names} FROM before)"
     assert con.execute(changed).fetchall() == []
     assert {column.name for column in SPAN_COLUMNS if not column.internal} >= set(REWRITTEN)
-
-
-def _models(scanned: Any) -> Any:
-    import duckdb
-
-    con = duckdb.connect()
-    models.run(con, scanned, recorded_ns=RECORDED_NS)
-    return con
-
-
-def _bytes(spans: list[Span]) -> bytes:
-    from otlp_build import request
-
-    return request(spans)
 
 
 # Small worlds in which everything meets everything: traces with several sessions, sessions over
@@ -304,7 +300,7 @@ def _assert_order_is_nothing(exported: tuple[list[Span], list[list[Span]]]) -> N
         whole, pieces = new_lake(folder / "whole"), new_lake(folder / "pieces")
         imported(whole, folder, all=spans)
         for number, file in enumerate(files):
-            imported(pieces, folder, **{f"file{number}": file})
+            import_files(pieces, folder, {f"file{number}": file})
         assert contents(pieces) == contents(whole)
 
 

@@ -80,6 +80,19 @@ def test_one_response_counts_once_in_a_session() -> None:
     ]
 
 
+def test_answers_with_one_id_that_tell_of_different_usage_are_different_calls() -> None:
+    """An assistant's run gives its id to all of its answers, one after the other."""
+    key = {"gen_ai.conversation.id": "c", "gen_ai.response.id": "run_1"}
+    more = USED | key | {"gen_ai.usage.output_tokens": 7}
+    con = ledger(
+        span("first", USED | key, trace=1, start=0, end=1),
+        span("second", more, trace=2, start=1, end=2),
+        span("inside", more | {"gen_ai.usage.output_tokens": 6}, trace=3, start=1.5, end=1.7),
+        span("untold", LLM | key, trace=4, start=5, end=6),
+    )
+    assert rows(con, "spans", "billable") == [True, False, True, False]
+
+
 def test_response_ids_of_two_sessions_and_missing_ones_are_not_one_call() -> None:
     """Only within a session is a repeated response id the same call; an empty id is none."""
     same = {"gen_ai.response.id": "r"}

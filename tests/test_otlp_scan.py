@@ -209,7 +209,7 @@ def test_broken_spans_are_refused_by_both(data: bytes) -> None:
 
 
 @pytest.mark.slow
-@settings(SLOW, max_examples=20_000)
+@settings(SLOW, max_examples=5_000)
 @given(data=requests(broken=True).flatmap(encoded), cut=st.integers(0, 400), flip=st.integers(0))
 def test_scanner_survives_a_long_fuzz(data: bytes, cut: int, flip: int) -> None:
     """Thousands of generated requests, cut and flipped, end in an error or the right columns."""
@@ -289,6 +289,20 @@ def test_more_symbols_than_expected_grow_the_table() -> None:
     """Thousands of distinct names scan as well as a few."""
     data = request([span(f"name {i}") for i in range(5000)])
     assert scan(data).table.column("name").to_pylist() == [f"name {i}" for i in range(5000)]
+
+
+@SLOW
+@given(messages=st.lists(requests(), min_size=2, max_size=4))
+def test_tables_of_several_requests_join(messages: list[ExportTraceServiceRequest]) -> None:
+    """Tables are valid Arrow whose dictionaries unify, whatever is null in them."""
+    tables = [scan(message.SerializeToString()).table for message in messages]
+    for table in tables:
+        table.validate(full=True)
+    joined = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    joined.validate(full=True)
+    for name in joined.column_names:
+        expected = [value for table in tables for value in table.column(name).to_pylist()]
+        assert joined.column(name).to_pylist() == expected
 
 
 def test_an_empty_request_has_no_rows() -> None:

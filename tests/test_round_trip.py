@@ -114,7 +114,7 @@ def sent_over_grpc(spans: Sequence[ReadableSpan]) -> bytes:
 
     service = "opentelemetry.proto.collector.trace.v1.TraceService"
     server = grpc.server(futures.ThreadPoolExecutor(1))
-    handler = grpc.unary_unary_rpc_method_handler(receive)
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(receive)
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(service, {"Export": handler}),)
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 
 class TracekitError(Exception):
-    """Something failed for a reason a user can act on. The message is one line: what, where, what next."""
+    """Something failed for a reason a user can act on; one line says what, where, what next."""
 
     exit_code = 1
 

@@ -16,7 +16,7 @@ from tracekit.reports import cost
 )
 @options.selecting_question
 def command(question: options.Question, by: tuple[str, ...]) -> None:
-    r"""Calls, tokens and money, by provider and model unless told otherwise.
+    """Calls, tokens and money, by provider and model unless told otherwise.
 
     \b
     tracekit cost

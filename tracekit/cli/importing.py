@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @options.question
 def command(question: options.Question, paths: tuple[str, ...]) -> None:
-    r"""Read recordings into the lake, and make it where there is none.
+    """Read recordings into the lake, and make it where there is none.
 
     PATH is a file, a folder, a glob, or `-` for standard input. Formats are recognised: OTLP
     (protobuf, JSON, JSON lines; .gz, .zst), and the recordings of several tools. Each file is

@@ -27,7 +27,7 @@ _TOP = 8
 @options.by_option("Group by a column of `tasks`, or day, week, month; repeatable.")
 @options.selecting_question
 def command(question: options.Question, by: tuple[str, ...]) -> None:
-    r"""Task success with its interval, cost per success and waste.
+    """Task success with its interval, cost per success and waste.
 
     Success is successes / (successes + failures); tasks nobody can vouch for are undetermined and
     stand beside it.

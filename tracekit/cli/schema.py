@@ -22,7 +22,7 @@ _FEW = 3
 @click.argument("name", required=False)
 @options.format_option
 def command(name: str | None, output_format: str) -> None:
-    r"""What the columns of the views mean, and which attributes they are read from.
+    """What the columns of the views mean, and which attributes they are read from.
 
     NAME is a table, a column, or table.column.
 

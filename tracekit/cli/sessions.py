@@ -21,7 +21,7 @@ from tracekit.reports import sessions
 @click.option("--limit", default=20, show_default=True, help="How many to list.")
 @options.selecting_question
 def command(question: options.Question, sort: str, limit: int, *, descending: bool) -> None:
-    r"""List sessions, the latest first.
+    """List sessions, the latest first.
 
     \b
     tracekit sessions --where "outcome = 'failure'" --sort cost_usd

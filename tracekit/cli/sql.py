@@ -15,7 +15,7 @@ from tracekit.reports import free
 @click.argument("text", metavar="QUERY")
 @options.question
 def command(question: options.Question, text: str) -> None:
-    r"""Run a query over the views sessions, tasks, attempts, outcomes and spans.
+    """Run a query over the views sessions, tasks, attempts, outcomes and spans.
 
     QUERY may be `-`, and is then read from standard input. Nothing can be written.
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 @options.selecting_question
 def command(question: options.Question, by: str) -> None:
-    r"""Why sessions stopped: derived codes against what the provider said.
+    """Why sessions stopped: derived codes against what the provider said.
 
     Rows are the codes, columns the provider's last stop value, cells count tasks.
 

@@ -52,7 +52,7 @@ class Commit:
         try:
             files = write_parts(con, table, query, lambda date: self._temporary(date, table))
         except (OSError, duckdb.IOException, pa.ArrowException) as error:
-            raise LakeError(f"{self._root}: cannot write to this lake: {error}") from error
+            raise self._unwritable(error) from error
         for date, file in files.items():
             part = self._parts.setdefault(date, Part(date, self._id, {}))
             part.rows[table] = file.rows
@@ -72,8 +72,10 @@ class Commit:
 
         Returns:
             The new version.
+
+        Raises:
+            LakeError: The lake cannot be written.
         """
-        self.place()
         gone = {(part.date, part.id) for part in dropped}
         kept = (part for part in self._base.parts if (part.date, part.id) not in gone)
         manifest = Manifest(
@@ -81,8 +83,12 @@ class Commit:
             parts=(*kept, *self._parts.values()),
             imports={**self._base.imports, **(imports or {})},
         )
-        publish(self._root, manifest)
-        remove(self._root, dropped)
+        try:
+            self.place()
+            publish(self._root, manifest)
+            remove(self._root, dropped)
+        except OSError as error:
+            raise self._unwritable(error) from error
         return manifest
 
     def place(self) -> None:
@@ -95,6 +101,9 @@ class Commit:
                 folders |= {final.parent, final.parent.parent}
         for folder in folders:
             sync_folder(folder)
+
+    def _unwritable(self, error: Exception) -> LakeError:
+        return LakeError(f"{self._root}: cannot write to this lake: {error}")
 
     def _temporary(self, date: str, table: str) -> Path:
         final = self._root / Part(date, self._id, {}).path(table)

@@ -81,7 +81,7 @@ class Lake:
         """Return an in-memory DuckDB with the public views over the newest version.
 
         The connection can read this version and nothing else of the machine. It stays valid until
-        a writer replaces one of the files; then a statement raises `duckdb.IOException` and a new
+        a writer replaces one of the files; then a statement raises a `duckdb.Error` and a new
         connection is needed. `read` and `query` do that.
 
         Args:
@@ -106,9 +106,14 @@ class Lake:
             try:
                 with catalogue.connect(self.path, manifest, as_of_ns) as con:
                     return question(con)
-            except duckdb.IOException as error:
+            except duckdb.Error as error:
+                missing = manifest.missing(self.path)
+                if not missing:
+                    raise
                 if self.manifest().version == manifest.version:
-                    raise LakeError(f"{self.path}: the lake is damaged: {error}") from error
+                    raise LakeError(
+                        f"{self.path}: the lake is damaged: {missing} is gone"
+                    ) from error
         raise LakeError(f"{self.path}: writers replaced files faster than they could be read")
 
     def query(self, sql: str, as_of_ns: int | None = None) -> pa.Table:
@@ -128,8 +133,6 @@ class Lake:
 
         try:
             return self.read(ask, as_of_ns)
-        except duckdb.IOException:
-            raise
         except duckdb.Error as error:
             raise UsageError(str(error)) from error
 

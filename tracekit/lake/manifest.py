@@ -68,6 +68,11 @@ class Manifest:
         """Return the absolute paths of a table's files."""
         return [str(root / part.path(table)) for part in self.parts if table in part.rows]
 
+    def missing(self, root: Path) -> str | None:
+        """Return a file that should be there and is not: replaced by a writer, or lost."""
+        paths = (root / part.path(table) for part in self.parts for table in part.rows)
+        return next((str(path) for path in paths if not path.exists()), None)
+
     def rows(self, table: str) -> int:
         """Return how many rows a table has."""
         return sum(part.rows.get(table, 0) for part in self.parts)

@@ -7,6 +7,7 @@ and a column without values costs COPY as much as one with values. Here it never
 from __future__ import annotations
 
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,9 @@ class PartFile:
         self.max_end_ns = _extreme(max, self.max_end_ns, rows, "end_ns")
 
     def close(self) -> None:
-        """Finish the file and wait until it is on disk."""
+        """Finish the file and wait until it is on disk; again does nothing."""
+        if not self._writer.is_open:
+            return
         self._writer.close()
         descriptor = os.open(self._path, os.O_RDONLY)
         try:
@@ -97,15 +100,19 @@ def write_parts(
         The finished file of each date.
     """
     files: dict[str, PartFile] = {}
-    current = None
-    for date, rows in _by_date(con.sql(query).to_arrow_reader(ROW_GROUP)):
-        if date not in files:
-            if current:
-                current.close()
-            current = files[date] = PartFile(path_of(date), table)
-        files[date].append(rows)
-    if current:
-        current.close()
+    # One thread encodes the rows before while this one computes the next; neither holds the GIL.
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        step: Future[object] = pool.submit(int)
+        for date, rows in _by_date(con.sql(query).to_arrow_reader(ROW_GROUP)):
+            step.result()
+            if date not in files:
+                for finished in files.values():
+                    finished.close()
+                files[date] = PartFile(path_of(date), table)
+            step = pool.submit(files[date].append, rows)
+        step.result()
+    for finished in files.values():
+        finished.close()
     return files
 
 

@@ -1,7 +1,7 @@
 -- One vocabulary for all dialects: dialect, operation, provider and the class of the stop value.
 -- Reads  keyed; value_map, name_prefixes, scope_names, normalisers, stop_values.
--- Makes  spelled (view: keyed with flags), vocabulary: one row per distinct spelling. A million spans share a few hundred spellings,
---        so every lookup below runs on those.
+-- Makes  spelled (view: keyed with flags), vocabulary: one row per distinct spelling. A million
+--        spans share a few hundred spellings, so every lookup below runs on those.
 
 -- The flags are the evidence used where a span names no operation.
 CREATE OR REPLACE TEMP VIEW spelled AS

@@ -11,7 +11,8 @@
 CREATE OR REPLACE TEMP VIEW model_calls AS
 SELECT
     row_id, trace_id, span_id, parent_span_id, session_id, task_id, start_ns, end_ns, operation,
-    stop_class, input_tokens IS NOT NULL OR output_tokens IS NOT NULL AS has_usage
+    stop_class, input_tokens, output_tokens,
+    input_tokens IS NOT NULL OR output_tokens IS NOT NULL AS has_usage
 FROM steps
 WHERE operation IN ('llm', 'embeddings', 'rerank');
 
@@ -39,12 +40,14 @@ JOIN nestings AS n ON n.trace_id = m.trace_id AND n.span_id = m.parent_span_id
 WHERE n.has_usage AND NOT n.is_child_used;
 
 -- One response seen by several spans of a session counts once: on a span with usage, of those on
--- the innermost (which took the shortest time), of those on the earliest.
+-- the innermost (which took the shortest time), of those on the earliest. Some APIs give one id to
+-- several answers (the run of an assistant): spans that do not overlap in time and tell of
+-- different usage are different calls.
 INSERT INTO uncounted
 WITH candidates AS (
     SELECT
-        m.row_id, m.session_id, r.response_id, m.has_usage, m.end_ns - m.start_ns AS taken_ns,
-        m.start_ns, m.span_id
+        m.row_id, m.session_id, r.response_id, m.has_usage, m.input_tokens, m.output_tokens,
+        m.start_ns, m.end_ns, m.span_id
     FROM model_calls AS m
     JOIN numbered AS r ON r.row_id = m.row_id
     WHERE r.response_id <> ''
@@ -52,15 +55,50 @@ WITH candidates AS (
 ),
 repeated AS (
     SELECT session_id, response_id FROM candidates GROUP BY session_id, response_id HAVING count(*) > 1
+),
+timed AS (
+    SELECT
+        c.*,
+        max(c.end_ns) OVER (
+            PARTITION BY c.session_id, c.response_id ORDER BY c.start_ns, c.span_id
+            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS busy_until_ns
+    FROM candidates AS c
+    JOIN repeated AS r ON r.session_id = c.session_id AND r.response_id = c.response_id
+),
+-- Spans that overlap, directly or through others, share a `moment`.
+placed AS (
+    SELECT
+        *,
+        sum(CASE WHEN start_ns < busy_until_ns THEN 0 ELSE 1 END) OVER (
+            PARTITION BY session_id, response_id ORDER BY start_ns, span_id
+            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+        ) AS moment
+    FROM timed
+),
+innermost AS (
+    SELECT *
+    FROM placed
+    QUALIFY row_number() OVER (
+        PARTITION BY session_id, response_id, moment
+        ORDER BY
+            CASE WHEN has_usage THEN 0 ELSE 1 END, end_ns - start_ns NULLS LAST, start_ns, span_id
+    ) = 1
+),
+counted AS (
+    SELECT row_id
+    FROM innermost
+    QUALIFY row_number() OVER (
+        PARTITION BY session_id, response_id, input_tokens, output_tokens
+        ORDER BY start_ns, span_id
+    ) = 1
+    AND (
+        has_usage
+        OR count(*) FILTER (WHERE has_usage) OVER (PARTITION BY session_id, response_id) = 0
+    )
 )
-SELECT c.row_id
-FROM candidates AS c
-JOIN repeated AS r ON r.session_id = c.session_id AND r.response_id = c.response_id
-QUALIFY row_number() OVER (
-    PARTITION BY c.session_id, c.response_id
-    ORDER BY
-        CASE WHEN c.has_usage THEN 0 ELSE 1 END, c.taken_ns NULLS LAST, c.start_ns, c.span_id
-) > 1;
+SELECT p.row_id FROM placed AS p
+WHERE NOT EXISTS (SELECT 1 FROM counted AS c WHERE c.row_id = p.row_id);
 
 CREATE OR REPLACE TEMP VIEW calls AS
 SELECT * FROM model_calls AS m -- narrow: join `normalised` for more

@@ -61,6 +61,8 @@ def assemble(buf: Bytes, out: kernel.Out) -> pa.Table:
 
 def _symbols(buf: Bytes, out: kernel.Out) -> pa.Array:
     count = int(out.counters[0])
+    if not count:
+        return pa.array([""])
     offsets = np.zeros(count + 1, np.int32)
     np.cumsum(out.symbol_length[:count], out=offsets[1:])
     data = np.empty(offsets[-1], np.uint8)
@@ -106,8 +108,7 @@ def _attribute_arrays(
 @lru_cache(maxsize=64)
 def _nulls(kind: Kind, spans: int) -> pa.Array:
     if kind is Kind.SYMBOL:
-        indices = pa.nulls(spans, pa.int32())
-        return pa.DictionaryArray.from_arrays(indices, pa.array([], pa.string()))
+        return _dictionary(np.zeros(spans, np.int32), np.zeros(spans, np.bool_), pa.array([""]))
     return pa.nulls(spans, ARROW_TYPES[kind])
 
 
@@ -137,7 +138,9 @@ def _numbers(kind: pa.DataType, values: npt.NDArray[Any], valid: Flags | None) -
 
 
 def _dictionary(numbers: npt.NDArray[Any], valid: Flags | None, words: pa.Array) -> pa.Array:
-    indices = _numbers(pa.int32(), numbers.astype(np.int32), valid)
+    # Arrow follows the number of a null too when it unifies dictionaries: it must be a real one.
+    real = numbers if valid is None else np.where(valid, numbers, 0)
+    indices = _numbers(pa.int32(), real.astype(np.int32), valid)
     return pa.DictionaryArray.from_arrays(indices, words, safe=False)
 
 
