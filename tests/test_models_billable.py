@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from models_build import AGENT, LLM, USED, ledger, row, rows
 from otlp_build import span
 
@@ -139,3 +142,22 @@ def test_embeddings_and_reranks_are_billed() -> None:
         )
     )
     assert rows(con, "spans", "billable") == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "cost"),
+    [
+        ({"http.response.status_code": 429}, (0.0, "unbilled", None)),
+        ({"http.response.status_code": 529}, (0.0, "unbilled", None)),
+        ({"error.type": "rate_limit_error"}, (0.0, "unbilled", None)),
+        ({"http.response.status_code": 500}, (None, None, "no_usage")),
+        ({"error.type": "timeout_error"}, (None, None, "no_usage")),
+    ],
+)
+def test_a_refused_call_costs_nothing_and_a_broken_one_is_unknown(
+    attributes: dict[str, Any], cost: tuple[Any, ...]
+) -> None:
+    """Without usage, a refusal before the model ran is 0 USD; a failure that came later is null."""
+    con = ledger(span("chat", LLM | attributes, status="error"))
+    columns = ("cost_usd", "cost_source", "cost_missing_reason")
+    assert row(con, "spans", *columns) == cost

@@ -77,6 +77,7 @@ def register(con: duckdb.DuckDBPyConnection) -> None:
     _create_rows(con, "normalisers", "dialect scope_name gateway", normalisers)
     for name in ("exclusive_input", "named_by_span"):
         _create_rows(con, name, "dialect", [(dialect,) for dialect in facts[name]])
+    _create_rows(con, "unbilled_failures", "code", [(code,) for code in facts["unbilled_failures"]])
     stops.register(con)
 
 
