@@ -58,6 +58,15 @@ def test_declared_beats_inferred_and_verified_beats_declared(tmp_path: Path) -> 
     assert verdict(lake) == ("failure", "verified")
 
 
+def test_a_check_that_could_not_tell_says_nothing(tmp_path: Path) -> None:
+    """A verified verdict of undetermined leaves what was declared standing."""
+    lake = new_lake(tmp_path / "lake")
+    session_of(lake, tmp_path)
+    lake.add_outcome("s1", "success", "declared", "agent", recorded_ns=RECORDED_NS)
+    lake.add_outcome("s1", "undetermined", "verified", "score", recorded_ns=RECORDED_NS)
+    assert verdict(lake) == ("success", "declared")
+
+
 def test_of_one_level_the_verdict_reached_last_counts(tmp_path: Path) -> None:
     """When it was decided matters, not when it was recorded."""
     lake = new_lake(tmp_path / "lake")

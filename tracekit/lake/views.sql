@@ -25,11 +25,13 @@ FROM lake.attempts;
 
 -- Verified beats declared beats inferred. Within a level the verdict reached last counts; of two
 -- reached at once the one the lake learned of last; the rest only makes the answer repeatable.
+-- A check that could not tell (a score without a verdict) says nothing against one that could.
 CREATE VIEW lake.ranked_outcomes AS
 SELECT
     *,
     row(coalesce(decided_ns, recorded_ns), recorded_ns, source, outcome) AS standing
-FROM lake.outcomes;
+FROM lake.outcomes
+WHERE outcome <> 'undetermined';
 
 -- What was said of a session: of it or any task of it, and of it as a whole.
 CREATE VIEW lake.session_verdicts AS
