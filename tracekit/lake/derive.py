@@ -67,7 +67,8 @@ class Derivation:
             recorded_ns: When the lake learned of new verdicts, UTC, ns since 1970.
         """
         self._find_touched()
-        models.run(self.con, self._merge(), recorded_ns=recorded_ns)
+        scanned = self._merge()
+        models.run(self.con, scanned, recorded_ns=recorded_ns, carried=self._kept())
 
     def write(self, commit: Commit) -> None:
         """Write the derived rows, and those of the touched parts that stay."""
@@ -132,7 +133,6 @@ class Derivation:
         scanned = self._incoming
         if repeated or parts:
             scanned = self.con.sql(statement("merge.sql")).to_arrow_table()
-        self.con.register("scanned", scanned)
         return scanned
 
     def _make_rows(self) -> None:
@@ -145,17 +145,21 @@ class Derivation:
         lists["spans"] = ", ".join(self._span_columns())
         self.con.execute(statement("rows.sql").format(**lists))
 
-    def _span_columns(self) -> list[str]:
-        """Return the span columns with values: a column that nobody wrote is not worth a join."""
-        derived = {column.name for column in TABLES["spans"] if column.stage is Stage.DERIVED}
-        written = {*derived, *REWRITTEN, *self._received}
-        public = [f"t.{column.name}" for column in TABLES["spans"] if column.name in written]
-        kept = [
-            f"s.{column.name} AS {stored_name(column)}"
+    def _kept(self) -> dict[str, str]:
+        """Return what the files hold of the scanned columns beside `spans`, by its name there."""
+        rewritten = {name: f"scanned_{name}" for name in REWRITTEN}
+        return {
+            stored_name(column): rewritten.get(column.name, column.name)
             for column in received_columns()
             if column.name in self._received and stored_name(column) != column.name
-        ]
-        return public + kept
+        }
+
+    def _span_columns(self) -> list[str]:
+        """Return the span columns with values: one that nobody wrote need not be sorted."""
+        derived = {column.name for column in TABLES["spans"] if column.stage is Stage.DERIVED}
+        written = {*derived, *REWRITTEN, *self._received}
+        names = [column.name for column in TABLES["spans"] if column.name in written]
+        return [f"t.{name}" for name in (*names, *self._kept())]
 
     def _make_known(self) -> None:
         names = ", ".join(column.name for column in TABLES["outcomes"])

@@ -78,7 +78,7 @@ class Ingest:
     def _import(self, batch: list[Prepared]) -> None:
         try:
             self._commit(batch)
-        except duckdb.Error as error:
+        except duckdb.DataError as error:  # a number out of range: the fault of the spans
             if len(batch) > 1:  # find the one that cannot be imported: the others can
                 for item in batch:
                     self._import([item])

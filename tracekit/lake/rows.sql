@@ -1,5 +1,5 @@
 -- The models' tables as rows of the lake, with the date of their part.
--- Reads  spans, attempts, tasks, sessions, outcomes, scanned; known (derived verdicts that the
+-- Reads  numbered_spans, spans, attempts, tasks, sessions, outcomes; known (derived verdicts that the
 --        lake held for these sessions), new_labels. names in braces stand for column lists.
 -- Makes  lake_dates, new_spans, new_attempts, new_tasks, new_sessions, new_outcomes.
 
@@ -11,9 +11,8 @@ FROM sessions;
 
 CREATE TEMP VIEW new_spans AS
 SELECT d.date, {spans}
-FROM spans AS t
-JOIN lake_dates AS d ON t.session_id = d.session_id
-JOIN scanned AS s ON t.trace_id = s.trace_id AND t.span_id = s.span_id;
+FROM numbered_spans AS t
+JOIN lake_dates AS d ON t.session_id = d.session_id;
 
 CREATE TEMP VIEW new_attempts AS
 SELECT d.date, {attempts}

@@ -135,6 +135,10 @@ SELECT
         row_id, trace_id, span_id, parent_span_id, start_ns, end_ns, agent_name, tool_name, task_id,
         task_name, tool_args_hash, tool_result_hash
     ),
+    r.agent_name AS scanned_agent_name,
+    r.tool_name AS scanned_tool_name,
+    r.task_id AS scanned_task_id,
+    r.task_name AS scanned_task_name,
     CASE WHEN s.end_ns >= s.start_ns THEN (s.end_ns - s.start_ns) / 1e9 END AS duration_s,
     coalesce(r.response_model, r.request_model) AS model,
     CASE WHEN s.operation = 'agent' THEN coalesce(

@@ -11,6 +11,7 @@ import time
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from tracekit.dialects import registry
 from tracekit.schema import TABLES, Stage, sql_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import duckdb
 
@@ -39,6 +40,7 @@ def run(
     *,
     book: costs.PriceBook | None = None,
     recorded_ns: int | None = None,
+    carried: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Make `spans`, `attempts`, `tasks`, `sessions` and `outcomes` from `scanned`.
 
@@ -52,6 +54,8 @@ def run(
             which is copied first unless it numbers its rows in a column `row_id`.
         book: Prices; by default those of `tracekit.costs.default_book`.
         recorded_ns: When the lake learned of the verdicts, UTC, ns since 1970; by default now.
+        carried: Columns of view `complete` (40_spans.sql) that `numbered_spans` shall hold behind
+            those of `spans`, by the name they get there.
     """
     now_ns = time.time_ns() if recorded_ns is None else recorded_ns
     register(con)
@@ -60,7 +64,7 @@ def run(
         _execute(con, _BEFORE_COSTS)
         costs.attach(con, book)
         _execute(con, _BEFORE_SPANS)
-        _make_spans(con)
+        _make_spans(con, carried)
         _execute(con, ("45_attempts",))
         stops.classify(con)
         _execute(con, _LEDGER)
@@ -120,8 +124,8 @@ def _numbered(con: duckdb.DuckDBPyConnection, scanned: pa.Table | None) -> Itera
             con.unregister(source)
 
 
-def _make_spans(con: duckdb.DuckDBPyConnection) -> None:
-    """Make `spans`, and `numbered_spans` with `row_id` before its columns.
+def _make_spans(con: duckdb.DuckDBPyConnection, carried: Mapping[str, str]) -> None:
+    """Make `spans`, and `numbered_spans` with `row_id` before its columns and `carried` behind.
 
     Most instrumentations fill a third of the columns. What is null in every scanned row is not
     stored but stated by the view, which saves half the time and memory of the copy.
@@ -142,6 +146,8 @@ def _make_spans(con: duckdb.DuckDBPyConnection) -> None:
         for column in columns
     ]
     names = [column.name for column in columns]
+    stored += [f"{source} AS {name}" for name, source in carried.items()]
+    stated += carried
     for statement in (
         f"TABLE stored_spans AS SELECT row_id, {', '.join(stored)} FROM complete",
         f"VIEW numbered_spans AS SELECT row_id, {', '.join(stated)} FROM stored_spans",
