@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from tracekit.lake.commit import Commit
 from tracekit.lake.derive import Derivation
-from tracekit.lake.prepare import Prepared, Preparer, Progress, Source
+from tracekit.lake.prepare import Prepared, Preparer
+from tracekit.lake.sources import Progress, Source
 from tracekit.lake.summary import Failed, ImportSummary, Tally
 from tracekit.stops import unmapped
 

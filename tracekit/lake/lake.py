@@ -11,7 +11,6 @@ import duckdb
 
 from tracekit.errors import LakeError, UsageError
 from tracekit.lake import catalogue, store
-from tracekit.lake.ingest import Ingest
 from tracekit.lake.labels import label_table
 from tracekit.lake.manifest import Manifest, latest
 from tracekit.lake.store import LakeInfo, sweep, write_lock
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from tracekit.lake.prepare import Progress, Source
+    from tracekit.lake.sources import Progress, Source
     from tracekit.lake.summary import ImportSummary
 
 _T = TypeVar("_T")
@@ -157,6 +156,9 @@ class Lake:
         Raises:
             LakeError: Another writer is at work, or the lake cannot be written.
         """
+        # The scanner is compiled code that takes long to load, and reading needs none of it.
+        from tracekit.lake.ingest import Ingest  # noqa: PLC0415
+
         now = time.time_ns() if recorded_ns is None else recorded_ns
         with write_lock(self.path, self.wait_s):
             manifest = self._settled()

@@ -6,69 +6,27 @@ import time
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from tracekit.errors import TracekitError
 from tracekit.lake.columns import received_columns
 from tracekit.lake.labels import label_table
+from tracekit.lake.sources import Progress, Source
 from tracekit.lake.summary import Failed
 from tracekit.otlp.scan import scan
 from tracekit.schema import arrow_schema
 from tracekit.stops.inspection import inspect_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
 BATCH_SPANS = 500_000
 """Spans of a commit, unless one source alone has more: about 1 GB in the models."""
 
 _SCAN_BYTES = 16 << 20
 """Requests are scanned together up to this size: a call costs about a millisecond."""
-
-
-class Source(Protocol):
-    """A file, archive or stream of spans; `tracekit.importers.open_sources` makes them."""
-
-    @property
-    def name(self) -> str:
-        """Name for messages."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the content: the same content is imported once."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Size as it lies on disk."""
-
-    @property
-    def skipped(self) -> Sequence[tuple[str, str]]:
-        """What holds no spans, and why; complete when `chunks` has ended."""
-
-    def chunks(self) -> Iterator[bytes]:
-        """Return OTLP ``ExportTraceServiceRequest`` messages."""
-
-    def outcomes(self) -> Sequence[Mapping[str, Any]]:
-        """Return the verdicts it knows, see `labels.label_table`; called after `chunks`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What an import is doing.
-
-    Attributes:
-        source: Name of the source.
-        state: reading, imported, already (in the lake) or failed.
-        spans: Spans read of this source so far.
-        bytes: Size of the source on disk.
-    """
-
-    source: str
-    state: str
-    spans: int = 0
-    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
