@@ -18,7 +18,7 @@ from tracekit.reports.imports import table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tracekit.lake import prepare
+    from tracekit.lake import sources
 
 
 @click.command("import")
@@ -50,7 +50,7 @@ def command(question: options.Question, paths: tuple[str, ...]) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[prepare.Progress], None]]:
+def _progress() -> Iterator[Callable[[sources.Progress], None]]:
     """Yield what to call with each step; it draws only where a person watches."""
     out = terminal.console(stderr=True)
     columns = (
@@ -64,7 +64,7 @@ def _progress() -> Iterator[Callable[[prepare.Progress], None]]:
         task = bar.add_task("reading", total=None, spans=0)
         guard, done = Lock(), 0
 
-        def tell(step: prepare.Progress) -> None:
+        def tell(step: sources.Progress) -> None:
             nonlocal done
             with guard:
                 finished = step.state == "imported"
