@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.dialects.registry import load
-from tracekit.otlp import gather, kernel
+from tracekit.otlp import gather, layout
 from tracekit.otlp.keytable import ABSENT
 from tracekit.otlp.reference import KINDS, STATUSES
 from tracekit.schema import ARROW_TYPES, Kind, arrow_schema, attribute_columns, scanned_columns
@@ -46,7 +46,7 @@ def _dialects() -> pa.Array:
     return pa.array([dialects.get(order, "") for order in range(ABSENT)])
 
 
-def assemble(buf: Bytes, out: kernel.Out) -> pa.Table:
+def assemble(buf: Bytes, out: layout.Out) -> pa.Table:
     """Return one row per span with the columns `schema.scanned_columns()`.
 
     Args:
@@ -59,7 +59,7 @@ def assemble(buf: Bytes, out: kernel.Out) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=_schema())
 
 
-def _symbols(buf: Bytes, out: kernel.Out) -> pa.Array:
+def _symbols(buf: Bytes, out: layout.Out) -> pa.Array:
     count = int(out.counters[0])
     if not count:
         return pa.array([""])
@@ -70,32 +70,32 @@ def _symbols(buf: Bytes, out: kernel.Out) -> pa.Array:
     return _strings(offsets, data, None)
 
 
-def _wire_arrays(buf: Bytes, out: kernel.Out, spans: int, symbols: pa.Array) -> Iterator[pa.Array]:
+def _wire_arrays(buf: Bytes, out: layout.Out, spans: int, symbols: pa.Array) -> Iterator[pa.Array]:
     wire = out.wire[:, :spans]
     for row, size in (
-        (kernel.TRACE, 16),
-        (kernel.SPAN, 8),
-        (kernel.PARENT, 8),
-        (kernel.LINK_TRACE, 16),
-        (kernel.LINK_SPAN, 8),
+        (layout.TRACE, 16),
+        (layout.SPAN, 8),
+        (layout.PARENT, 8),
+        (layout.LINK_TRACE, 16),
+        (layout.LINK_SPAN, 8),
     ):
         yield _hex(buf, wire[row], size)
-    yield _texts(buf, wire[kernel.STATE].view(np.uint64), wire[kernel.STATE] >= 0)
-    yield _dictionary(wire[kernel.NAME], wire[kernel.NAME] >= 0, symbols)
-    yield _dictionary(wire[kernel.SPAN_KIND], None, _KINDS)
-    yield _dictionary(wire[kernel.SCOPE_NAME], wire[kernel.SCOPE_NAME] >= 0, symbols)
-    yield _numbers(pa.int64(), wire[kernel.START], None)
-    yield _numbers(pa.int64(), wire[kernel.END], wire[kernel.END] != 0)
-    yield _dictionary(wire[kernel.STATUS], None, _STATUSES)
+    yield _texts(buf, wire[layout.STATE].view(np.uint64), wire[layout.STATE] >= 0)
+    yield _dictionary(wire[layout.NAME], wire[layout.NAME] >= 0, symbols)
+    yield _dictionary(wire[layout.SPAN_KIND], None, _KINDS)
+    yield _dictionary(wire[layout.SCOPE_NAME], wire[layout.SCOPE_NAME] >= 0, symbols)
+    yield _numbers(pa.int64(), wire[layout.START], None)
+    yield _numbers(pa.int64(), wire[layout.END], wire[layout.END] != 0)
+    yield _dictionary(wire[layout.STATUS], None, _STATUSES)
     yield _dictionary(
-        wire[kernel.MARK],
-        wire[kernel.MARK] != ABSENT,
+        wire[layout.MARK],
+        wire[layout.MARK] != ABSENT,
         _dialects(),
     )
 
 
 def _attribute_arrays(
-    buf: Bytes, out: kernel.Out, spans: int, symbols: pa.Array
+    buf: Bytes, out: layout.Out, spans: int, symbols: pa.Array
 ) -> Iterator[pa.Array]:
     for slot, kind in enumerate(_attribute_kinds()):
         if out.seen[slot]:

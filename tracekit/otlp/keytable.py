@@ -18,6 +18,7 @@ import numpy.typing as npt
 from tracekit.dialects.coerce import LIST_COLUMNS
 from tracekit.dialects.registry import Registry, load
 from tracekit.errors import TracekitError
+from tracekit.otlp import layout
 from tracekit.otlp.wire import key_hash, prefix_gate
 from tracekit.schema import Kind, attribute_columns
 
@@ -25,15 +26,14 @@ ABSENT = 255
 """Rank of a column that has no value yet."""
 
 KIND_CODES = {
-    Kind.SYMBOL: 0,
-    Kind.TEXT: 1,
-    Kind.INT: 2,
-    Kind.DOUBLE: 3,
-    Kind.BOOL: 4,
-    Kind.HASH: 5,
-    Kind.CONTENT: 6,
+    Kind.SYMBOL: layout.SYMBOL_KIND,
+    Kind.TEXT: layout.TEXT_KIND,
+    Kind.CONTENT: layout.CONTENT_KIND,
+    Kind.INT: layout.INT_KIND,
+    Kind.DOUBLE: layout.DOUBLE_KIND,
+    Kind.BOOL: layout.BOOL_KIND,
+    Kind.HASH: layout.HASH_KIND,
 }
-"""How the kernel stores a column: interned, range, integer, float, bool, fingerprint, range."""
 
 _PREFIX_BYTES = 4
 TAKES_SLOW_WAY = 1

@@ -5,7 +5,7 @@
     scanned.span_bytes(0)      # the first span as it came
 
 The bytes of a span are never copied or re-encoded, so what nobody knows survives. The work is done
-by the compiled kernel (`kernel.py`); spans with odd attribute values are decoded by the reference
+by the compiled kernel (`layout.py`); spans with odd attribute values are decoded by the reference
 (`reference.py`), which also defines what every column means.
 """
 
@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tracekit.errors import InputError
-from tracekit.otlp import kernel
+from tracekit.otlp import kernel, layout
 from tracekit.otlp.assemble import assemble
 from tracekit.otlp.encode import select
 from tracekit.otlp.keytable import ABSENT, key_table
@@ -31,13 +31,13 @@ MAX_REQUEST_BYTES = 1 << 31
 """Offsets into a request are 32-bit: split longer input."""
 
 _REASONS = {
-    kernel.MALFORMED: "not valid protobuf",
-    kernel.BAD_UTF8: "a text is not valid UTF-8",
-    kernel.BAD_TRACE_ID: "a span's trace id is not 16 bytes, or all zero",
-    kernel.BAD_SPAN_ID: "a span's span id is not 8 bytes, or all zero",
-    kernel.BAD_PARENT_ID: "a span's parent id is not 8 bytes",
-    kernel.BAD_TIME: "a span's time is beyond the year 2262",
-    kernel.TOO_DEEP: f"an attribute value nests deeper than {kernel.MAX_DEPTH} levels",
+    layout.MALFORMED: "not valid protobuf",
+    layout.BAD_UTF8: "a text is not valid UTF-8",
+    layout.BAD_TRACE_ID: "a span's trace id is not 16 bytes, or all zero",
+    layout.BAD_SPAN_ID: "a span's span id is not 8 bytes, or all zero",
+    layout.BAD_PARENT_ID: "a span's parent id is not 8 bytes",
+    layout.BAD_TIME: "a span's time is beyond the year 2262",
+    layout.TOO_DEEP: f"an attribute value nests deeper than {layout.MAX_DEPTH} levels",
 }
 
 _SEED = np.uint64(secrets.randbits(64))
@@ -60,16 +60,16 @@ def scan(data: bytes | memoryview, key: int = 0) -> Scan:
         )
     counts = np.zeros(4, np.int64)
     result = kernel.count_messages(buf, counts)
-    if result != kernel.OK:
+    if result != layout.OK:
         _refuse(result, int(counts[3]))
     symbols = 1024
     while True:
         out = _allocate(int(counts[2]), int(counts[0]), int(counts[1]), symbols)
         result = kernel.scan_spans(buf, key_table(), out, _SEED, np.uint64(key))
-        if result != kernel.FULL:
+        if result != layout.FULL:
             break
         symbols *= 8
-    if result != kernel.OK:
+    if result != layout.OK:
         _refuse(result, int(out.counters[4]))
     return Scan(data, buf, out, key)
 
@@ -78,12 +78,12 @@ def _refuse(result: int, position: int) -> NoReturn:
     raise InputError(f"{_REASONS[result]}, at byte {position:,} of the request")
 
 
-def _allocate(spans: int, resources: int, scopes: int, symbols: int) -> kernel.Out:
+def _allocate(spans: int, resources: int, scopes: int, symbols: int) -> layout.Out:
     columns = len(attribute_columns())
-    return kernel.Out(
+    return layout.Out(
         values=np.empty((columns, spans + 2), np.uint64),
         ranks=np.full((columns, spans + 2), ABSENT, np.uint8),
-        wire=np.zeros((kernel.WIRE_ROWS, spans), np.int64),
+        wire=np.zeros((layout.WIRE_ROWS, spans), np.int64),
         slow=np.zeros(spans, np.uint8),
         seen=np.zeros(columns, np.uint8),
         resources=np.zeros((resources, 2), np.int64),
@@ -93,7 +93,7 @@ def _allocate(spans: int, resources: int, scopes: int, symbols: int) -> kernel.O
         symbol_start=np.empty(symbols, np.int64),
         symbol_length=np.empty(symbols, np.int64),
         fill=np.empty(2 * columns, np.int64),
-        stack=np.empty(2 * kernel.MAX_DEPTH, np.int64),
+        stack=np.empty(2 * layout.MAX_DEPTH, np.int64),
         counters=np.zeros(8, np.int64),
     )
 
@@ -115,7 +115,7 @@ class Scan:
         self,
         data: bytes | memoryview,
         buf: npt.NDArray[np.uint8],
-        out: kernel.Out,
+        out: layout.Out,
         key: int,
     ) -> None:
         self.data = data
@@ -129,19 +129,19 @@ class Scan:
     @property
     def offsets(self) -> npt.NDArray[np.int64]:
         """Start and length of each span message, shape (n, 2)."""
-        bounds: npt.NDArray[np.int64] = self._out.wire[[kernel.OFFSET, kernel.LENGTH]].T
+        bounds: npt.NDArray[np.int64] = self._out.wire[[layout.OFFSET, layout.LENGTH]].T
         return bounds
 
     @property
     def resource_of(self) -> npt.NDArray[np.int64]:
         """Number of each span's resource, shape (n,)."""
-        numbers: npt.NDArray[np.int64] = self._out.wire[kernel.RESOURCE]
+        numbers: npt.NDArray[np.int64] = self._out.wire[layout.RESOURCE]
         return numbers
 
     @property
     def scope_of(self) -> npt.NDArray[np.int64]:
         """Number of each span's scope, shape (n,)."""
-        numbers: npt.NDArray[np.int64] = self._out.wire[kernel.SCOPE]
+        numbers: npt.NDArray[np.int64] = self._out.wire[layout.SCOPE]
         return numbers
 
     def span_bytes(self, row: int) -> memoryview:
