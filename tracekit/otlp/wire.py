@@ -18,6 +18,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from tracekit.otlp import stale  # noqa: F401 - before anything compiled is loaded
+
 KERNEL = {
     "nogil": True,
     "boundscheck": True,
