@@ -2,6 +2,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+WARM := from tracekit.otlp.scan import scan; scan(b"").table
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command "make lock"
@@ -66,10 +67,14 @@ $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "installing what tracekit needs to run"
 	@$(PIP) install --require-hashes --requirement requirements.lock
 	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	@echo "compiling the span scanner, once"
+	@$(BIN)/python -c '$(WARM)'
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@echo "installing what tracekit needs to run, and its development tools"
 	@$(PIP) install --require-hashes --requirement requirements-dev.lock
 	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	@echo "compiling the span scanner, once"
+	@$(BIN)/python -c '$(WARM)'
 	@touch $(VENV)/.runtime $@
