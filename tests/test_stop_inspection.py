@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tracekit import schema
 from tracekit.stops import inspect, inspect_table
 from tracekit.stops.inspection import MAX_CONTENT
+from tracekit.stops.taxonomy import data
 
 MESSAGES: list[dict[str, Any]] = yaml.safe_load(
     (Path(__file__).parent / "stops" / "messages.yaml").read_text("utf-8")
@@ -171,21 +172,46 @@ def scanned(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema.arrow_schema(schema.scanned_columns()))
 
 
-def test_only_the_last_outputs_of_a_trace_are_inspected() -> None:
-    """The last two model calls of each trace get a state, unless they have one; content goes."""
-    common = {"request_model": "gpt-4o", "output_content": "Hello."}
+def test_every_output_of_a_model_call_is_inspected() -> None:
+    """Calls get a state, unless they have one; tools and spans of no model do not; content goes."""
+    call = {"trace_id": "a", "request_model": "gpt-4o", "output_content": "Hello."}
     rows = [
-        {"trace_id": trace, "span_id": str(n), "start_ns": n, "end_ns": n + 1, **common}
-        for trace in ("a", "b")
-        for n in range(4)
+        *({**call, "span_id": str(n), "start_ns": n, "end_ns": n + 1} for n in range(4)),
+        {**call, "span_id": "4", "start_ns": 4, "output_state": "empty"},
+        {**call, "span_id": "5", "start_ns": 5, "tool_name": "f"},
+        {**call, "span_id": "6", "start_ns": 6, "request_model": None},
     ]
-    rows[7] |= {"output_state": "empty"}
-    rows.append({"trace_id": "a", "span_id": "9", "start_ns": 9, "tool_name": "f", **common})
     table = inspect_table(scanned(rows))
-    expected = [None, None, "complete", "complete", None, None, "complete", "empty", None]
-    assert table["output_state"].to_pylist() == expected
+    assert table["output_state"].to_pylist() == [*["complete"] * 4, "empty", None, None]
     assert {"output_content", "tool_schema"}.isdisjoint(table.column_names)
     assert table.schema.field("output_state").type == pa.dictionary(pa.int32(), pa.string())
+
+
+def test_inspection_does_not_depend_on_how_spans_are_grouped() -> None:
+    """A span is filled the same whether its trace comes at once, in parts or backwards."""
+    texts = ["```yaml\na:", "Done.", '{"a": [', "", "Hello."]
+    rows = [
+        {
+            "trace_id": "a",
+            "span_id": str(n),
+            "start_ns": n,
+            "request_model": "m",
+            "output_content": text,
+        }
+        for n, text in enumerate(texts)
+    ]
+    filled = ["span_id", "output_state", "pending_calls", "claims_success"]
+    at_once = inspect_table(scanned(rows)).select(filled).to_pylist()
+    backwards = inspect_table(scanned(rows[::-1])).select(filled).to_pylist()
+    one_by_one = [inspect_table(scanned([row])).select(filled).to_pylist()[0] for row in rows]
+    assert at_once == backwards[::-1] == one_by_one
+    assert at_once[0]["output_state"] == "unclosed_fence"
+
+
+@given(st.sampled_from(data("claims.yaml")["claims"]).flatmap(st.from_regex))
+def test_no_claim_is_lost_to_the_check_that_comes_first(text: str) -> None:
+    """Whatever matches a claim holds one of the words without which nothing is searched."""
+    assert any(word in text.lower() for word in data("claims.yaml")["words"])
 
 
 def test_a_table_without_content_only_loses_the_content_columns() -> None:

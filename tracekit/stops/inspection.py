@@ -1,6 +1,7 @@
 """Final-state inspection: what a captured output says about how it ended.
 
-Runs before anything is written, on the last outputs of a trace only; the content is then dropped.
+Runs before anything is written, on every output of a model call: which of them will be the last of
+a task is known only when all files of its session are. The content is then dropped.
 """
 
 from __future__ import annotations
@@ -21,9 +22,6 @@ from tracekit.stops.taxonomy import data
 
 MAX_CONTENT: Final = 1 << 20
 """Longest content that is inspected, in characters; longer ones stay uninspected."""
-
-PER_TRACE: Final = 2
-"""Outputs inspected per trace and session key: the last to end, as an aggregate may follow."""
 
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+|\n+")
 _CUT_BY_EXPORTER: Final = re.compile(
@@ -62,7 +60,7 @@ def inspect(content: str) -> Inspection:
     Args:
         content: Plain text, or message JSON in one of the shapes of `messages.py`.
     """
-    if len(content) > MAX_CONTENT or _CUT_BY_EXPORTER.search(content[-200:]):
+    if len(content) > MAX_CONTENT or _is_cut_by_exporter(content[-200:]):
         return _UNREADABLE
     output = _output(content)
     if output is None:
@@ -77,18 +75,22 @@ def inspect(content: str) -> Inspection:
 def inspect_table(table: pa.Table) -> pa.Table:
     """Fill output_state, pending_calls and claims_success where null, and drop all content.
 
-    Only the last PER_TRACE model-call-like rows with content of each trace and session key are
-    inspected: the end decides how a task ended, and reading everything costs more than the scan.
+    What a row is filled with depends on that row alone, so that it is the same however spans are
+    spread over files.
 
     Args:
         table: Scanned spans (`schema.scanned_columns()`).
     """
-    rows = _last_outputs(table)
+    rows = _outputs(table)
     found = [inspect(text) for text in table["output_content"].take(pa.array(rows)).to_pylist()]
     for position, name in enumerate(_COLUMNS):
         table = _filled(table, name, rows, [item[position] for item in found])
     content = {c.name for c in schema.scanned_columns() if c.kind is schema.Kind.CONTENT}
     return table.drop_columns([name for name in table.column_names if name in content])
+
+
+def _is_cut_by_exporter(end: str) -> bool:
+    return "truncated" in end.lower() and bool(_CUT_BY_EXPORTER.search(end))
 
 
 def _output(content: str) -> messages.Output | None:
@@ -149,6 +151,7 @@ def _text_state(texts: list[str]) -> str:
 
 class _Lexicon(NamedTuple):
     tail: int
+    words: tuple[str, ...]
     claims: re.Pattern[str]
     guards: re.Pattern[str]
     output_tools: tuple[str, ...]
@@ -160,6 +163,7 @@ def _lexicon() -> _Lexicon:
     document = data("claims.yaml")
     return _Lexicon(
         document["tail"],
+        tuple(document["words"]),
         re.compile("|".join(document["claims"]), re.IGNORECASE),
         re.compile("|".join(document["guards"]), re.IGNORECASE),
         tuple(document["output_tools"]),
@@ -168,16 +172,24 @@ def _lexicon() -> _Lexicon:
 
 
 def _claims(texts: list[str]) -> bool:
+    return any(_claims_success(text[-_lexicon().tail :]) for text in texts)
+
+
+def _claims_success(text: str) -> bool:
     lexicon = _lexicon()
-    return any(
-        bool(lexicon.claims.search(sentence)) and not lexicon.guards.search(sentence)
-        for text in texts
-        if lexicon.claims.search(text[-lexicon.tail :])
-        for sentence in _SENTENCE_END.split(text[-lexicon.tail :])
+    lowered = text.lower()
+    return (
+        # Cheapest first: most outputs are in the middle of a task and claim nothing.
+        any(word in lowered for word in lexicon.words)
+        and bool(lexicon.claims.search(text))
+        and any(
+            lexicon.claims.search(sentence) and not lexicon.guards.search(sentence)
+            for sentence in _SENTENCE_END.split(text)
+        )
     )
 
 
-def _last_outputs(table: pa.Table) -> npt.NDArray[np.int64]:
+def _outputs(table: pa.Table) -> npt.NDArray[np.int64]:
     # Operations are not known yet: a model call names a model, usage or a stop value, and no tool.
     seems_call = pc.and_(pc.is_valid(table["output_content"]), pc.is_null(table["tool_name"]))
     signs = ("request_model", "response_model", "usage_input", "usage_output", "stop_raw")
@@ -185,25 +197,7 @@ def _last_outputs(table: pa.Table) -> npt.NDArray[np.int64]:
     any_sign = named[0]
     for sign in named[1:]:
         any_sign = pc.or_(any_sign, sign)
-    rows = np.flatnonzero(pc.and_(seems_call, any_sign).to_numpy())
-    if not len(rows):
-        return rows
-    taken = table.select(["trace_id", "session_key", "start_ns", "end_ns"]).take(pa.array(rows))
-    ends = pc.coalesce(taken["end_ns"], taken["start_ns"]).to_numpy()
-    traces, sessions = (_codes(taken[name]) for name in ("trace_id", "session_key"))
-    order = np.lexsort((ends, sessions, traces))
-    traces, sessions = traces[order], sessions[order]
-    # The row PER_TRACE places further on belongs to another group: this one is among the last.
-    later = np.arange(PER_TRACE, len(order) + PER_TRACE)
-    inside = np.minimum(later, len(order) - 1)
-    same = (traces[inside] == traces) & (sessions[inside] == sessions) & (later < len(order))
-    return np.sort(rows[order[~same]])
-
-
-def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    encoded = column.combine_chunks().dictionary_encode()
-    codes: npt.NDArray[np.int64] = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
-    return codes.astype(np.int64)
+    return np.flatnonzero(pc.and_(seems_call, any_sign).to_numpy())
 
 
 def _filled(

@@ -64,7 +64,8 @@ def fences(text: str) -> list[Block]:
         if block is not None:
             block = _continue(block, line)
             continue
-        block = _opened(line, in_list=in_list)
+        if "```" in line or "~~~" in line:
+            block = _opened(line, in_list=in_list)
         in_list = in_list or bool(_LIST_ITEM.match(line))
         if block is not None:
             blocks.append(block)
@@ -91,6 +92,9 @@ def _continue(block: Block, line: str) -> Block | None:
     if block.quoted and not line.lstrip().startswith(">"):
         block.closed = True
         return None
+    if block.marker[:3] not in line:
+        block.lines.append(line)
+        return block
     text = line.lstrip("> \t") if block.quoted else line.strip()
     found = _FENCE.fullmatch(text.strip())
     if found and found[1][0] == block.marker[0] and len(found[1]) >= len(block.marker):
