@@ -17,7 +17,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-from tracekit.schema import SPAN_COLUMNS, TABLES, Column, Kind, scanned_columns, sql_type
+from tracekit.models import REPLACED
+from tracekit.schema import SPAN_COLUMNS, TABLES, Column, Kind, Stage, scanned_columns, sql_type
 
 REWRITTEN = ("task_id", "task_name", "agent_name", "tool_name")
 """Public scanned columns that models fill where a span has none. A test compares all the others."""
@@ -50,6 +51,16 @@ SESSION_ORDER = {
 def received_columns() -> tuple[Column, ...]:
     """Return the scanned columns without captured content: the input of the models."""
     return tuple(column for column in scanned_columns() if column.kind is not Kind.CONTENT)
+
+
+def made_columns() -> tuple[str, ...]:
+    """Return what the models make of a span, behind what places and orders it."""
+    made = (
+        column.name
+        for column in TABLES["spans"]
+        if column.stage is Stage.DERIVED or column.name in REPLACED
+    )
+    return ("row_id", "start_ns", "span_id", *made)
 
 
 @cache

@@ -9,6 +9,7 @@ looks at; after it, files that no reader looks at any more. The next writer remo
 from __future__ import annotations
 
 import secrets
+import threading
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -16,11 +17,11 @@ import pyarrow as pa
 
 from tracekit.errors import LakeError
 from tracekit.lake.manifest import Manifest, Part, publish, sync_folder
-from tracekit.lake.parts import write_parts
+from tracekit.lake.parts import ROW_GROUP, write_parts
 from tracekit.lake.store import remove
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
 
@@ -37,29 +38,46 @@ class Commit:
         self._base = base
         self._id = f"{base.version + 1:08}-{secrets.token_hex(4)}"
         self._parts: dict[str, Part] = {}
+        self._lock = threading.Lock()
 
     def write(self, con: duckdb.DuckDBPyConnection, table: str, query: str) -> None:
-        """Write the rows of a table; call it once for a table.
+        """Write the rows of a query.
 
         Args:
             con: Connection to run the query in.
             table: Table of the lake.
-            query: Its rows, with `date`, sorted by date first.
+            query: Its rows, as `add` takes them.
 
         Raises:
             LakeError: The files cannot be written.
         """
         try:
-            files = write_parts(con, table, query, lambda date: self._temporary(date, table))
-        except (OSError, duckdb.IOException, pa.ArrowException) as error:
+            self.add(table, con.sql(query).to_arrow_reader(ROW_GROUP))
+        except duckdb.IOException as error:
             raise self._unwritable(error) from error
-        for date, file in files.items():
-            part = self._parts.setdefault(date, Part(date, self._id, {}))
-            part.rows[table] = file.rows
-            if table == "sessions":
-                self._parts[date] = Part(
-                    date, self._id, part.rows, file.min_start_ns, file.max_end_ns
-                )
+
+    def add(self, table: str, batches: Iterable[pa.RecordBatch]) -> None:
+        """Write the rows of a table; call it once for a table, from any thread.
+
+        Args:
+            table: Table of the lake.
+            batches: Its rows, with `date`, sorted by date first.
+
+        Raises:
+            LakeError: The files cannot be written.
+        """
+        try:
+            files = write_parts(table, batches, lambda date: self._temporary(date, table))
+        except (OSError, pa.ArrowException) as error:
+            raise self._unwritable(error) from error
+        with self._lock:
+            for date, file in files.items():
+                part = self._parts.setdefault(date, Part(date, self._id, {}))
+                part.rows[table] = file.rows
+                if table == "sessions":
+                    self._parts[date] = Part(
+                        date, self._id, part.rows, file.min_start_ns, file.max_end_ns
+                    )
 
     def publish(
         self, dropped: Collection[Part] = (), imports: Mapping[str, str] | None = None

@@ -7,24 +7,26 @@ the models make of both, and the part files these replace. See `columns.py` for 
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
+
+import pyarrow as pa
 
 from tracekit import models
 from tracekit.lake.columns import (
     FROM_SPANS,
-    REWRITTEN,
     SESSION_ORDER,
+    made_columns,
     received_columns,
     stored_name,
 )
-from tracekit.lake.parts import rows_of
+from tracekit.lake.parts import ROW_GROUP, rows_of
 from tracekit.lake.sql import connection, count, listed, statement
-from tracekit.schema import TABLES, Stage
+from tracekit.schema import TABLES
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
     from pathlib import Path
-
-    import pyarrow as pa
 
     from tracekit.lake.commit import Commit
     from tracekit.lake.manifest import Manifest, Part
@@ -48,9 +50,9 @@ class Derivation:
         self._root = root
         self._manifest = manifest
         self._incoming = incoming
-        self._received = {
-            name for name in incoming.column_names if incoming[name].null_count < len(incoming)
-        }
+        self._scanned = incoming
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._written: dict[str, Future[None]] = {}
         self.con.register("incoming", incoming)
         self.con.register("labels", labels)
 
@@ -58,23 +60,41 @@ class Derivation:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
         self.con.close()
 
-    def derive(self, recorded_ns: int) -> None:
+    def derive(self, recorded_ns: int, commit: Commit) -> None:
         """Find the touched sessions and run the models over them and the incoming spans.
+
+        Spans and attempts are final when the ledger is not begun: unless they have to be merged
+        with parts of the lake, which takes this connection, their files are written meanwhile.
 
         Args:
             recorded_ns: When the lake learned of new verdicts, UTC, ns since 1970.
+            commit: Where to write.
         """
         self._find_touched()
-        scanned = self._merge()
-        models.run(self.con, scanned, recorded_ns=recorded_ns, carried=self._kept())
+        self._scanned = self._merge()
+        models.run_spans(self.con, self._scanned)
+        self._make_rows("span_rows.sql", spans=made_columns(), attempts=None)
+        if not self.touched_parts:
+            self._start(commit, "spans", self._spans())
+            attempts = self.con.sql(self._query("attempts")).to_arrow_table()
+            self._start(commit, "attempts", _pieces(attempts))
+        models.run_ledger(self.con, recorded_ns=recorded_ns)
 
     def write(self, commit: Commit) -> None:
-        """Write the derived rows, and those of the touched parts that stay."""
-        self._make_rows()
+        """Write what is not written yet: derived rows, those of the touched parts that stay."""
+        self._make_known()
+        self.con.execute(statement("labels.sql"))
+        self._make_rows("rows.sql", tasks=None, sessions=None)
+        if self.touched_parts:
+            self.con.register("new_spans", pa.Table.from_batches(self._spans()))
         for table in TABLES:
-            commit.write(self.con, table, self._query(table))
+            if table not in self._written:
+                commit.write(self.con, table, self._query(table))
+        for written in self._written.values():
+            written.result()
 
     def rows(self, table: str, condition: str) -> int:
         """Return how many rows of a table of the derivation meet a condition."""
@@ -123,7 +143,6 @@ class Derivation:
                 f" UNION ALL SELECT {stored} FROM ({rows_of(self._root, parts, 'spans')}) "
                 "WHERE session_id IN (SELECT session_id FROM touched)"
             )
-            self._received = {column.name for column in received_columns()}
         self.con.execute(f"CREATE TEMP VIEW together AS {together}")
         repeated = count(
             self.con,
@@ -135,31 +154,26 @@ class Derivation:
             scanned = self.con.sql(statement("merge.sql")).to_arrow_table()
         return scanned
 
-    def _make_rows(self) -> None:
-        self._make_known()
-        self.con.execute(statement("labels.sql"))
+    def _start(self, commit: Commit, table: str, batches: Iterator[pa.RecordBatch]) -> None:
+        self._written[table] = self._pool.submit(commit.add, table, batches)
+
+    def _spans(self) -> Iterator[pa.RecordBatch]:
+        """Return the rows of the spans' files in order; the connection is not used after this call.
+
+        What the models made is sorted in DuckDB, what passed them is gathered from the scanned
+        rows: most of a span's text never enters the database.
+        """
+        order = f"ORDER BY date, {SESSION_ORDER['spans']}"
+        made = self.con.sql(f"SELECT * FROM made_spans {order}").to_arrow_table()
+        return _gathered(made, self._scanned)
+
+    def _make_rows(self, file: str, **columns: Collection[str] | None) -> None:
+        """Run an SQL file with its column lists: those named, or all that a table declares."""
         lists = {
-            table: ", ".join(f"t.{column.name}" for column in columns)
-            for table, columns in TABLES.items()
+            table: ", ".join(f"t.{name}" for name in names or [c.name for c in TABLES[table]])
+            for table, names in columns.items()
         }
-        lists["spans"] = ", ".join(self._span_columns())
-        self.con.execute(statement("rows.sql").format(**lists))
-
-    def _kept(self) -> dict[str, str]:
-        """Return what the files hold of the scanned columns beside `spans`, by its name there."""
-        rewritten = {name: f"scanned_{name}" for name in REWRITTEN}
-        return {
-            stored_name(column): rewritten.get(column.name, column.name)
-            for column in received_columns()
-            if column.name in self._received and stored_name(column) != column.name
-        }
-
-    def _span_columns(self) -> list[str]:
-        """Return the span columns with values: one that nobody wrote need not be sorted."""
-        derived = {column.name for column in TABLES["spans"] if column.stage is Stage.DERIVED}
-        written = {*derived, *REWRITTEN, *self._received}
-        names = [column.name for column in TABLES["spans"] if column.name in written]
-        return [f"t.{name}" for name in (*names, *self._kept())]
+        self.con.execute(statement(file).format(**lists))
 
     def _make_known(self) -> None:
         names = ", ".join(column.name for column in TABLES["outcomes"])
@@ -184,3 +198,27 @@ class Derivation:
             f"SELECT * FROM new_{table} UNION ALL BY NAME "
             f"SELECT * FROM ({rows_of(self._root, parts, table)}) WHERE NOT {gone} {order}"
         )
+
+
+def _gathered(made: pa.Table, scanned: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Yield what the models made of some spans beside what was scanned of them."""
+    kept = {
+        stored_name(column): column.name
+        for column in received_columns()
+        if scanned[column.name].null_count < scanned.num_rows
+        and stored_name(column) not in made.column_names
+    }
+    # Dictionaries of many scans become one, or each piece below would join them again.
+    passed = scanned.select([*kept.values()]).rename_columns([*kept]).unify_dictionaries()
+    passed = passed.combine_chunks()
+    for piece in _pieces(made):
+        rows = passed.take(piece["row_id"])
+        arrays = [*piece.columns, *(column.combine_chunks() for column in rows.columns)]
+        yield pa.RecordBatch.from_arrays(arrays, [*piece.schema.names, *rows.column_names])
+
+
+def _pieces(table: pa.Table) -> Iterator[pa.RecordBatch]:
+    """Yield a table in row groups."""
+    for start in range(0, table.num_rows, ROW_GROUP):
+        (piece,) = table.slice(start, ROW_GROUP).combine_chunks().to_batches()
+        yield piece

@@ -92,10 +92,10 @@ class Ingest:
         spans = pa.concat_tables([item.spans for item in batch])
         labels = pa.concat_tables([item.labels for item in batch])
         with Derivation(self._root, self.manifest, spans, labels) as derivation:
+            commit = Commit(self._root, self.manifest)
             with self._stage("models"):
-                derivation.derive(self._recorded_ns)
+                derivation.derive(self._recorded_ns, commit)
             with self._stage("write"):
-                commit = Commit(self._root, self.manifest)
                 derivation.write(commit)
                 imports = {item.digest: item.name for item in batch}
                 self.manifest = commit.publish(derivation.touched_parts, imports)

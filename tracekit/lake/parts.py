@@ -20,10 +20,8 @@ from tracekit.lake.sql import listed
 from tracekit.schema import TABLES, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
-
-    import duckdb
 
     from tracekit.lake.manifest import Part
 
@@ -64,7 +62,10 @@ class PartFile:
         """Write rows; columns that they lack are null."""
         names = set(rows.schema.names)
         columns = [
-            rows.column(field.name) if field.name in names else pa.nulls(len(rows), field.type)
+            # Symbols come as dictionaries of all the words around them: a file holds its own only.
+            rows.column(field.name).cast(field.type)
+            if field.name in names
+            else pa.nulls(len(rows), field.type)
             for field in self._schema
         ]
         table = pa.Table.from_arrays(columns, schema=self._schema)
@@ -86,14 +87,13 @@ class PartFile:
 
 
 def write_parts(
-    con: duckdb.DuckDBPyConnection, table: str, query: str, path_of: Callable[[str], Path]
+    table: str, batches: Iterable[pa.RecordBatch], path_of: Callable[[str], Path]
 ) -> dict[str, PartFile]:
-    """Write the rows of a query.
+    """Write rows to the files of their dates.
 
     Args:
-        con: Connection to run the query in.
         table: Table of the lake whose columns the rows have; absent ones are null.
-        query: Returns `date` beside them, and is sorted by it first.
+        batches: The rows, with `date` beside those columns, sorted by it first.
         path_of: Returns the file of a date.
 
     Returns:
@@ -103,7 +103,7 @@ def write_parts(
     # One thread encodes the rows before while this one computes the next; neither holds the GIL.
     with ThreadPoolExecutor(max_workers=1) as pool:
         step: Future[object] = pool.submit(int)
-        for date, rows in _by_date(con.sql(query).to_arrow_reader(ROW_GROUP)):
+        for date, rows in _by_date(batches):
             step.result()
             if date not in files:
                 for finished in files.values():
@@ -131,7 +131,7 @@ def parquet_schema(table: str) -> pa.Schema:
     return pa.schema([pa.field(name, _ARROW[type_]) for name, type_ in stored_types(table).items()])
 
 
-def _by_date(batches: pa.RecordBatchReader) -> Iterator[tuple[str, pa.RecordBatch]]:
+def _by_date(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.RecordBatch]]:
     for batch in batches:
         at = 0
         for run in pc.run_end_encode(batch.column("date")).run_ends if len(batch) else ():

@@ -1,23 +1,7 @@
--- The models' tables as rows of the lake, with the date of their part.
--- Reads  numbered_spans, spans, attempts, tasks, sessions, outcomes; known (derived verdicts that the
---        lake held for these sessions), new_labels. names in braces stand for column lists.
--- Makes  lake_dates, new_spans, new_attempts, new_tasks, new_sessions, new_outcomes.
-
-CREATE TEMP TABLE lake_dates AS
-SELECT
-    session_id,
-    strftime(make_timestamp(coalesce(start_ns, 0) // 1000), '%Y-%m-%d') AS date
-FROM sessions;
-
-CREATE TEMP VIEW new_spans AS
-SELECT d.date, {spans}
-FROM numbered_spans AS t
-JOIN lake_dates AS d ON t.session_id = d.session_id;
-
-CREATE TEMP VIEW new_attempts AS
-SELECT d.date, {attempts}
-FROM attempts AS t
-JOIN lake_dates AS d ON t.session_id = d.session_id;
+-- The ledger as rows of the lake, with the date of their part.
+-- Reads  ledger_spans, tasks, sessions, outcomes, lake_dates; known (derived verdicts that the lake
+--        held for these sessions), new_labels. Names in braces stand for column lists.
+-- Makes  new_tasks, new_sessions, new_outcomes.
 
 CREATE TEMP VIEW new_tasks AS
 SELECT d.date, {tasks}, n.tasks = 1 AS lake_only_task
@@ -32,7 +16,7 @@ FROM sessions AS t
 JOIN lake_dates AS d ON t.session_id = d.session_id
 JOIN (
     SELECT session_id, list(trace_id) AS lake_trace_ids
-    FROM (SELECT DISTINCT session_id, trace_id FROM spans)
+    FROM (SELECT DISTINCT session_id, trace_id FROM ledger_spans)
     GROUP BY session_id
 ) AS n ON t.session_id = n.session_id;
 

@@ -2,9 +2,8 @@
 -- Reads  normalised, span_costs, failures, waste, value_map, unbilled_failures.
 -- Makes  complete (view).
 --
--- `spans` is the columns of schema.yaml from this view, and `numbered_spans` the same with `row_id`:
--- pipeline.py writes that list. Below them is the one wide copy of the models, as all that follows
--- reads it many times.
+-- `ledger_spans` is a copy of this view, as all that follows reads it many times: of the columns of
+-- schema.yaml that are made or read again (pipeline.py writes that list), beside `row_id`.
 
 -- Words whose meaning is the same in every dialect.
 CREATE OR REPLACE TEMP VIEW words AS

@@ -1,5 +1,5 @@
 -- Attempts: one row per billable call.
--- Reads  numbered_spans, failures, retries.
+-- Reads  ledger_spans, failures, retries.
 -- Makes  attempts (view: a filter of the spans and two small tables).
 
 CREATE OR REPLACE TEMP VIEW attempts AS
@@ -35,7 +35,7 @@ SELECT
     s.retry_wait_s,
     s.request_id,
     s.essential
-FROM numbered_spans AS s
+FROM ledger_spans AS s
 LEFT JOIN retries AS t ON t.row_id = s.row_id
 LEFT JOIN failures AS f ON f.row_id = s.row_id
 WHERE s.billable;

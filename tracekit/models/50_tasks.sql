@@ -1,5 +1,5 @@
 -- Sums and attributes of each unit: the spans of one session with one task.
--- Reads  spans, attempts, words, session_tasks, stops.
+-- Reads  ledger_spans, attempts, words, session_tasks, stops.
 -- Makes  units (also the basis of 60_sessions.sql), unit_models, unit_dialects, tasks.
 
 -- `rank_ns` orders spans for "of the root, else the first": spans without a parent come first.
@@ -15,7 +15,7 @@ WITH facts AS (
             OR (s.status = 'unset' AND s.error_type IS NOT NULL)
             OR w.canonical IN ('error', 'timeout')
         ) AS is_tool_error
-    FROM spans AS s
+    FROM ledger_spans AS s
     LEFT JOIN words AS w ON w.column_name = 'tool_status' AND w.raw = lower(s.tool_status)
 )
 SELECT
@@ -73,7 +73,7 @@ GROUP BY session_id, task_id, provider, model;
 
 CREATE OR REPLACE TEMP TABLE unit_dialects AS
 SELECT session_id, task_id, dialect, count(*) AS spans
-FROM spans
+FROM ledger_spans
 GROUP BY session_id, task_id, dialect;
 
 -- Where a session declares several tasks, what lies outside of all of them is no task: nobody asked

@@ -1,5 +1,5 @@
 -- Sessions: the sums of their units; the stop and the verdict of their last task.
--- Reads  units, unit_models, unit_dialects, tasks, spans.
+-- Reads  units, unit_models, unit_dialects, tasks, ledger_spans.
 -- Makes  sessions.
 
 CREATE OR REPLACE TEMP TABLE sessions AS
@@ -67,7 +67,7 @@ dialects AS (
     QUALIFY row_number() OVER (PARTITION BY session_id ORDER BY spans DESC, dialect) = 1
 ),
 trace_keys AS (
-    SELECT DISTINCT session_id, trace_id FROM spans
+    SELECT DISTINCT session_id, trace_id FROM ledger_spans
 ),
 trace_counts AS (
     SELECT session_id, count(*) AS traces FROM trace_keys GROUP BY session_id

@@ -1,5 +1,5 @@
 -- Verdicts that came with the spans.
--- Reads  spans, words, stops, config.
+-- Reads  ledger_spans, words, stops, config.
 -- Makes  outcomes.
 
 CREATE OR REPLACE TEMP TABLE outcomes AS
@@ -16,7 +16,7 @@ WITH verified AS (
         coalesce(n.eval_name, 'evaluation') AS source,
         n.eval_score AS score,
         coalesce(n.end_ns, n.start_ns) AS decided_ns
-    FROM spans AS n
+    FROM ledger_spans AS n
     LEFT JOIN words AS w ON w.column_name = 'eval_label' AND w.raw = lower(n.eval_label)
     WHERE (n.eval_label IS NOT NULL OR n.eval_score IS NOT NULL)
         AND (
@@ -31,7 +31,7 @@ declarations AS (
         task_id,
         max(coalesce(end_ns, start_ns)) AS decided_ns,
         max(CASE WHEN done_status IS NOT NULL THEN 1 ELSE 0 END) AS has_done_event
-    FROM spans
+    FROM ledger_spans
     WHERE done_status IS NOT NULL OR task_status IS NOT NULL
     GROUP BY session_id, task_id
 ),

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tracekit.models.pipeline import register, run
+from tracekit.models.pipeline import REPLACED, register, run, run_ledger, run_spans
 
-__all__ = ["register", "run"]
+__all__ = ["REPLACED", "register", "run", "run_ledger", "run_spans"]

@@ -11,7 +11,6 @@ import time
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,15 +22,21 @@ from tracekit.dialects import registry
 from tracekit.schema import TABLES, Stage, sql_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import duckdb
 
 _BEFORE_COSTS = ("10_identity", "12_vocabulary", "14_normalise", "16_billable")
 _BEFORE_SPANS = ("20_retries", "30_waste", "40_spans")
-_FILLED = {"agent_name", "tool_name", "task_id", "task_name", "tool_args_hash", "tool_result_hash"}
-"""Scanned columns that the models fill from others."""
 _LEDGER = ("50_tasks", "60_sessions", "70_outcomes")
+
+REPLACED = frozenset(
+    (
+        *("agent_name", "tool_name", "task_id", "task_name"),
+        *("tool_args_hash", "tool_result_hash", "approval_status", "side_effect"),
+    )
+)
+"""Scanned columns that the models fill or rewrite; all others pass them as they are."""
 
 
 def run(
@@ -40,33 +45,49 @@ def run(
     *,
     book: costs.PriceBook | None = None,
     recorded_ns: int | None = None,
-    carried: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Make `spans`, `attempts`, `tasks`, `sessions` and `outcomes` from `scanned`.
 
-    All five are temporary tables with the columns of `schema.TABLES`, in order; running again
-    replaces them. Rows are in no particular order.
+    All five are temporary tables or views with the columns of `schema.TABLES`, in order; running
+    again replaces them. Rows are in no particular order.
 
     Args:
-        con: Connection to work in.
+        con: Connection to work in; it holds on to `scanned`.
         scanned: Spans with the columns of `schema.scanned_columns()`; those that hold content are
-            not read and may be absent. By default the table or view `scanned` of the connection,
-            which is copied first unless it numbers its rows in a column `row_id`.
+            not read and may be absent. By default the table or view `scanned` of the connection.
         book: Prices; by default those of `tracekit.costs.default_book`.
         recorded_ns: When the lake learned of the verdicts, UTC, ns since 1970; by default now.
-        carried: Columns of view `complete` (40_spans.sql) that `numbered_spans` shall hold behind
-            those of `spans`, by the name they get there.
     """
-    now_ns = time.time_ns() if recorded_ns is None else recorded_ns
+    if scanned is None:
+        scanned = con.sql("SELECT * FROM scanned").to_arrow_table()
+    run_spans(con, scanned, book=book)
+    run_ledger(con, recorded_ns=recorded_ns)
+
+
+def run_spans(
+    con: duckdb.DuckDBPyConnection, scanned: pa.Table, *, book: costs.PriceBook | None = None
+) -> None:
+    """Make `spans` and `attempts`, the first half of `run`: nothing after it changes them.
+
+    Also makes `ledger_spans`: `row_id`, the place of a span in `scanned`, and the columns that the
+    models made or read again. What else `spans` has is there as it was scanned.
+    """
     register(con)
-    _create(con, "config", pa.table({"recorded_ns": [now_ns]}))
-    with _unordered(con), _numbered(con, scanned):
+    with _unordered(con):
+        _number(con, scanned)
         _execute(con, _BEFORE_COSTS)
         costs.attach(con, book)
         _execute(con, _BEFORE_SPANS)
-        _make_spans(con, carried)
+        _make_spans(con, scanned)
         _execute(con, ("45_attempts",))
-        stops.classify(con)
+
+
+def run_ledger(con: duckdb.DuckDBPyConnection, *, recorded_ns: int | None = None) -> None:
+    """Make `tasks`, `sessions` and `outcomes` after `run_spans`: the second half of `run`."""
+    now_ns = time.time_ns() if recorded_ns is None else recorded_ns
+    _create(con, "config", pa.table({"recorded_ns": [now_ns]}))
+    with _unordered(con):
+        stops.classify(con, "ledger_spans")
         _execute(con, _LEDGER)
 
 
@@ -97,67 +118,47 @@ def _unordered(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
         con.execute(f"SET {name} = {before}")
 
 
-@contextmanager
-def _numbered(con: duckdb.DuckDBPyConnection, scanned: pa.Table | None) -> Iterator[None]:
-    """Make view `numbered`: the scanned spans with a stable number per row, `row_id`.
+def _number(con: duckdb.DuckDBPyConnection, scanned: pa.Table) -> None:
+    """Register `numbered`: the scanned spans with a stable number per row, `row_id`.
 
     The models keep what they derive in narrow tables beside that number instead of copying the
     spans at every step. DuckDB cannot number an unordered scan twice in the same way, so that the
     number is a column.
     """
-    source = "scanned"
-    if scanned is not None:
-        source = "scanned_numbered"
+    if "row_id" not in scanned.column_names:
         numbers = pa.array(np.arange(scanned.num_rows, dtype=np.int64))
-        con.register(source, scanned.append_column("row_id", numbers))
-    elif "row_id" not in _columns(con, source):
-        source = "scanned_copy"
-        con.execute(
-            f"CREATE OR REPLACE TEMP TABLE {source} AS "
-            "SELECT row_number() OVER () AS row_id, * FROM scanned"
-        )
-    con.execute(f"CREATE OR REPLACE TEMP VIEW numbered AS SELECT * FROM {source}")
-    try:
-        yield
-    finally:
-        if scanned is not None:
-            con.unregister(source)
+        scanned = scanned.append_column("row_id", numbers)
+    con.register("numbered", scanned)
 
 
-def _make_spans(con: duckdb.DuckDBPyConnection, carried: Mapping[str, str]) -> None:
-    """Make `spans`, and `numbered_spans` with `row_id` before its columns and `carried` behind.
+def _make_spans(con: duckdb.DuckDBPyConnection, scanned: pa.Table) -> None:
+    """Make `ledger_spans`, the one wide copy of the models, and `spans` from both it and `scanned`.
 
-    Most instrumentations fill a third of the columns. What is null in every scanned row is not
-    stored but stated by the view, which saves half the time and memory of the copy.
+    Only what the ledger reads is copied. Most instrumentations fill a third of those columns: what
+    is null in every scanned row is not stored but stated by a view.
     """
     columns = TABLES["spans"]
-    scanned = _columns(con, "numbered")
-    # A derived column of the same name may be filled from another one.
-    as_scanned = [c for c in columns if c.stage is not Stage.DERIVED and c.name in scanned]
-    counts = ", ".join(f"count({column.name}) > 0" for column in as_scanned)
-    (seen,) = con.execute(f"SELECT {counts} FROM numbered").fetchall()
-    absent = {column.name for column, some in zip(as_scanned, seen, strict=True) if not some}
-    absent -= _FILLED
-    stored = [column.name for column in columns if column.name not in absent]
-    stated = [
+    passing = {c.name for c in columns if c.stage is not Stage.DERIVED} - REPLACED
+    empty = {name for name in passing if scanned[name].null_count == scanned.num_rows}
+    unread = set(_facts()["unread"])
+    read = [column for column in columns if column.name not in unread]
+    stored = ", ".join(column.name for column in read if column.name not in empty)
+    stated = ", ".join(
         f"CAST(NULL AS {sql_type(column)}) AS {column.name}"
-        if column.name in absent
+        if column.name in empty
         else column.name
-        for column in columns
-    ]
-    names = [column.name for column in columns]
-    stored += [f"{source} AS {name}" for name, source in carried.items()]
-    stated += carried
+        for column in read
+    )
+    every = ", ".join(
+        f"{'n' if column.name in passing else 's'}.{column.name}" for column in columns
+    )
+    joined = "stored_spans AS s JOIN numbered AS n ON n.row_id = s.row_id"
     for statement in (
-        f"TABLE stored_spans AS SELECT row_id, {', '.join(stored)} FROM complete",
-        f"VIEW numbered_spans AS SELECT row_id, {', '.join(stated)} FROM stored_spans",
-        f"VIEW spans AS SELECT {', '.join(names)} FROM numbered_spans",
+        f"TABLE stored_spans AS SELECT row_id, {stored} FROM complete",
+        f"VIEW ledger_spans AS SELECT row_id, {stated} FROM stored_spans",
+        f"VIEW spans AS SELECT {every} FROM {joined}",
     ):
         con.execute(f"CREATE OR REPLACE TEMP {statement}")
-
-
-def _columns(con: duckdb.DuckDBPyConnection, table: str) -> set[str]:
-    return {name for name, *_ in con.execute(f"DESCRIBE {table}").fetchall()}
 
 
 def _execute(con: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:

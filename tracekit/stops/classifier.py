@@ -50,24 +50,28 @@ def register(con: duckdb.DuckDBPyConnection, *, refinements: bool = True) -> Non
         _create(con, name, table)
 
 
-def classify(con: duckdb.DuckDBPyConnection, *, refinements: bool = True) -> None:
-    """Create tables `evidence` and `stops` from table `spans`.
+def classify(
+    con: duckdb.DuckDBPyConnection, spans: str = "spans", *, refinements: bool = True
+) -> None:
+    """Create tables `evidence` and `stops` from the spans.
 
     Both have one row per (session_id, task_id). `evidence` has the columns of `evidence.yaml`;
     `stops` the key and the columns of the groups stop and verdict of `tracekit/schema.yaml`.
 
     Args:
-        con: Connection with a table or view `spans` of the columns of `schema.TABLES["spans"]`.
+        con: Connection to work in.
+        spans: Table or view with the columns of `schema.TABLES["spans"]` that the evidence needs.
         refinements: Give the optional refinements; otherwise the core codes they fold into.
     """
     register(con, refinements=refinements)
+    con.execute(f"CREATE OR REPLACE TEMP VIEW stop_spans AS SELECT * FROM {spans}")
     _resolve(con)
     con.execute(_sql("evidence.sql"))
     con.execute(_statement(refinements))
 
 
 def unmapped(con: duckdb.DuckDBPyConnection) -> list[Unmapped]:
-    """Return the reported values of `spans` that have no meaning, most frequent first.
+    """Return the reported values of the spans that have no meaning, most frequent first.
 
     Call it after `classify` on the same connection.
     """

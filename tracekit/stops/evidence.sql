@@ -1,15 +1,15 @@
 -- The evidence about every task, one row per (session_id, task_id): the columns of evidence.yaml, in order.
--- Reads  spans; seen_frameworks(raw, code), seen_errors(raw, llm_code, tool_code, root_code),
+-- Reads  stop_spans; seen_frameworks(raw, code), seen_errors(raw, llm_code, tool_code, root_code),
 --        seen_statuses(kind, raw, meaning), http_values(status, code, tool_code), stop_codes(code, outcome).
 -- Makes  stop_units, stop_calls, stop_marks (what it needs of spans, by a task number), evidence.
 --
--- `spans` may be an expensive view of a million rows: it is read once for calls, once for marks, and by key for parents.
+-- `stop_spans` may be an expensive view of a million rows: it is read once for calls, once for marks, and by key for parents.
 -- Windows run over what is left only: the last calls, the marks, and the calls of tasks in which one call was made often
 -- enough to matter. A span that never ended counts at its start.
 
 CREATE OR REPLACE TEMP TABLE stop_units AS
 SELECT session_id, task_id, row_number() OVER (ORDER BY session_id, task_id) AS unit
-FROM (SELECT session_id, task_id FROM spans GROUP BY session_id, task_id) AS u;
+FROM (SELECT session_id, task_id FROM stop_spans GROUP BY session_id, task_id) AS u;
 
 CREATE OR REPLACE TEMP TABLE stop_calls AS
 SELECT
@@ -36,7 +36,7 @@ SELECT
     s.tool_result_hash,
     s.side_effect,
     t.meaning AS tool_status
-FROM spans AS s
+FROM stop_spans AS s
 JOIN stop_units AS u ON s.session_id = u.session_id AND s.task_id = u.task_id
 LEFT JOIN seen_statuses AS t ON t.kind = 'tool' AND t.raw = s.tool_status
 WHERE s.operation IN ('llm', 'tool');
@@ -53,7 +53,7 @@ SELECT
         'event', 'handoff', 'fetch_response') AS is_frame,
     s.operation IN ('agent', 'workflow', 'task', 'session') AS is_agent,
     row_number() OVER (PARTITION BY u.unit ORDER BY coalesce(s.end_ns, s.start_ns), s.start_ns DESC, s.span_id) AS pos
-FROM spans AS s
+FROM stop_spans AS s
 JOIN stop_units AS u ON s.session_id = u.session_id AND s.task_id = u.task_id
 WHERE s.parent_span_id IS NULL
     OR s.operation IN ('agent', 'workflow', 'task', 'session', 'handoff', 'approval')
@@ -186,7 +186,7 @@ frames AS (
 inner_frames AS (
     SELECT f.unit, f.pos
     FROM frames AS f
-    JOIN spans AS p
+    JOIN stop_spans AS p
         ON p.span_id = f.parent_span_id AND p.trace_id = f.trace_id AND p.session_id = f.session_id AND p.task_id = f.task_id
 ),
 roots AS (
@@ -207,13 +207,13 @@ rootless AS (
 ),
 strays AS (
     SELECT r.unit, s.trace_id, s.span_id, s.parent_span_id
-    FROM spans AS s
+    FROM stop_spans AS s
     JOIN rootless AS r ON s.session_id = r.session_id AND s.task_id = r.task_id
 ),
 orphans AS (
     SELECT s.unit, count(*) AS orphans
     FROM strays AS s
-    LEFT JOIN spans AS p ON p.span_id = s.parent_span_id AND p.trace_id = s.trace_id
+    LEFT JOIN stop_spans AS p ON p.span_id = s.parent_span_id AND p.trace_id = s.trace_id
     WHERE s.parent_span_id IS NOT NULL AND p.span_id IS NULL
     GROUP BY s.unit
 ),
