@@ -6,6 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A slow or busy machine is no reason to fail: nothing here asserts on time.
+settings.register_profile("unhurried", settings.get_profile("default"), deadline=None)
+if not os.environ.get("CI"):  # there hypothesis has a profile of its own, repeatable and unhurried
+    settings.load_profile("unhurried")
 
 ROOT = Path(__file__).resolve().parent.parent
 
