@@ -150,6 +150,8 @@ def test_a_condition_selects(where: str | None, expected: int) -> None:
         ("agent_name =", "syntax error"),
         ("true); DROP VIEW tasks; SELECT (true", "one SQL expression"),
         ("count(*) > 1", "aggregates"),
+        ("false) OR (true", "syntax error"),
+        ("true) GROUP BY (1", "syntax error"),
     ],
 )
 def test_a_wrong_condition_is_named(where: str, message: str) -> None:

@@ -198,6 +198,8 @@ def check_where(con: duckdb.DuckDBPyConnection, view: str, where: str | None) ->
     if len(statements) != 1:
         raise UsageError(f"--where takes one SQL expression, not several statements: {where}")
     try:
+        # What is an expression without the parentheses too cannot close them: `1=1) OR (1=1`.
+        con.extract_statements(f"SELECT {where}\n")
         con.execute(probe)
     except duckdb.Error as error:
         translated = explain(error, columns_of(con, view))
