@@ -175,7 +175,7 @@ def scanned(rows: list[dict[str, Any]]) -> pa.Table:
 def test_every_output_of_a_model_call_is_inspected() -> None:
     """Calls get a state, unless they have one; tools and spans of no model do not; content goes."""
     call = {"trace_id": "a", "request_model": "gpt-4o", "output_content": "Hello."}
-    rows = [
+    rows: list[dict[str, Any]] = [
         *({**call, "span_id": str(n), "start_ns": n, "end_ns": n + 1} for n in range(4)),
         {**call, "span_id": "4", "start_ns": 4, "output_state": "empty"},
         {**call, "span_id": "5", "start_ns": 5, "tool_name": "f"},
@@ -190,7 +190,7 @@ def test_every_output_of_a_model_call_is_inspected() -> None:
 def test_inspection_does_not_depend_on_how_spans_are_grouped() -> None:
     """A span is filled the same whether its trace comes at once, in parts or backwards."""
     texts = ["```yaml\na:", "Done.", '{"a": [', "", "Hello."]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "trace_id": "a",
             "span_id": str(n),
