@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from tracekit.dialects.registry import load as load_dialects
 from tracekit.stops.values import bare_name, values
 
 
@@ -177,3 +178,29 @@ def test_one_word_can_be_two_states_told_apart_by_capitals() -> None:
     """`Submitted` of mini-swe-agent is an end, `submitted` of A2A a beginning."""
     assert values().framework("Submitted") == "clean"
     assert values().framework("submitted") == "waiting.continuation"
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "meanings"),
+    [
+        ("tool", "tool_status", {"error": {"error", "timeout"}, "denied": {"denied"}}),
+        ("verdict", "eval_label", {"pass": {"pass"}, "fail": {"fail"}}),
+        (
+            "approval",
+            "approval_status",
+            {"requested": {"requested"}, "denied": {"denied", "expired"}},
+        ),
+        ("declared", "task_status", {"failed": {"failure"}, "infeasible": {"infeasible"}}),
+        ("declared", "done_status", {"failed": {"failed"}, "infeasible": {"infeasible"}}),
+    ],
+)
+def test_the_words_of_a_status_mean_the_same_to_stops_and_to_the_ledger(
+    kind: str, column: str, meanings: dict[str, set[str]]
+) -> None:
+    """What the ledger takes for a failed tool, a verdict or a refusal, the classifier does too."""
+    words = load_dialects().values[column]["*"]
+    for meaning, canonical in meanings.items():
+        ledger = {word for word, value in words.items() if value in canonical}
+        stops = {word for word, value in values().statuses[kind].items() if value == meaning}
+        assert ledger <= stops
+        assert kind not in {"tool", "verdict"} or ledger == stops
