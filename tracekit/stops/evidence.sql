@@ -49,8 +49,12 @@ SELECT
     s.status, s.error_type, s.stop_framework_raw, s.stop_declared, s.task_reason, s.task_status, s.done_status, s.eval_label,
     s.approval_status, s.handoff_to, s.compacted,
     coalesce(s.output_state = 'complete' AND coalesce(s.pending_calls, 0) = 0, FALSE) AS has_output,
+    -- What runs the work. A span of something else (a query, a request) can only be around all of it.
     s.operation NOT IN ('llm', 'embeddings', 'rerank', 'retrieval', 'tool', 'guardrail', 'approval', 'evaluation', 'memory',
-        'event', 'handoff', 'fetch_response') AS is_frame,
+        'event', 'handoff', 'fetch_response')
+        AND (s.operation <> 'other' OR s.parent_span_id IS NULL) AS is_frame,
+    s.operation IN ('session', 'task', 'workflow', 'agent', 'evaluation')
+        OR (s.parent_span_id IS NULL AND s.operation <> 'guardrail') AS judges_task,
     s.operation IN ('agent', 'workflow', 'task', 'session') AS is_agent,
     row_number() OVER (PARTITION BY u.unit ORDER BY coalesce(s.end_ns, s.start_ns), s.start_ns DESC, s.span_id) AS pos
 FROM stop_spans AS s
@@ -151,7 +155,8 @@ marked AS (
         arg_max(t.meaning, m.pos) FILTER (WHERE t.meaning IS NOT NULL) AS task_class,
         arg_max(d.meaning, m.pos) FILTER (WHERE d.meaning IS NOT NULL) AS done_class,
         max(m.at_ns) FILTER (WHERE d.meaning = 'ok' AND NOT m.is_frame) AS done_ns,
-        arg_max(v.meaning, m.pos) FILTER (WHERE v.meaning IS NOT NULL AND m.operation <> 'guardrail') AS verdict,
+        -- An evaluation of a single step is none of the task.
+        arg_max(v.meaning, m.pos) FILTER (WHERE v.meaning IS NOT NULL AND m.judges_task) AS verdict,
         arg_max(a.meaning, m.pos) FILTER (WHERE a.meaning IS NOT NULL) AS approval,
         max(m.at_ns) FILTER (WHERE a.meaning IS NOT NULL) AS approval_ns,
         max(m.start_ns) FILTER (WHERE m.operation = 'handoff' OR m.handoff_to IS NOT NULL) AS handoff_ns,
@@ -169,16 +174,22 @@ marked AS (
     LEFT JOIN seen_statuses AS a ON a.kind = 'approval' AND a.raw = m.approval_status
     GROUP BY m.unit
 ),
+-- The error type of a web request is the status it answered with, whatever was behind that.
 failed_frames AS (
-    SELECT m.unit, m.at_ns, m.error_type, e.root_code
-    FROM stop_marks AS m
+    SELECT m.unit, m.pos, m.at_ns, m.error_type, e.root_code
+    FROM (
+        SELECT
+            unit, pos, at_ns,
+            CASE WHEN operation <> 'other' OR TRY_CAST(error_type AS INTEGER) IS NULL THEN error_type END AS error_type
+        FROM stop_marks
+    ) AS m
     JOIN marked AS k ON m.unit = k.unit AND m.pos = k.failed_pos
     LEFT JOIN seen_errors AS e ON e.raw = m.error_type
 ),
 
 -- R: of the spans with no parent in their own task the last to end, an agent's before any other's.
 frames AS (
-    SELECT f.unit, f.trace_id, f.parent_span_id, f.is_agent, f.pos, f.end_ns, u.session_id, u.task_id
+    SELECT f.unit, f.trace_id, f.parent_span_id, f.is_agent, f.pos, f.end_ns, f.status, u.session_id, u.task_id
     FROM stop_marks AS f
     JOIN stop_units AS u ON f.unit = u.unit
     WHERE f.is_agent OR (f.parent_span_id IS NULL AND f.is_frame)
@@ -190,7 +201,7 @@ inner_frames AS (
         ON p.span_id = f.parent_span_id AND p.trace_id = f.trace_id AND p.session_id = f.session_id AND p.task_id = f.task_id
 ),
 roots AS (
-    SELECT f.unit, f.end_ns
+    SELECT f.unit, f.pos, f.end_ns, f.status
     FROM frames AS f
     LEFT JOIN inner_frames AS i ON i.unit = f.unit AND i.pos = f.pos
     WHERE i.pos IS NULL
@@ -431,7 +442,10 @@ LEFT JOIN ends AS n ON u.unit = n.unit
 LEFT JOIN marked AS m ON u.unit = m.unit
 LEFT JOIN seen_frameworks AS f ON f.raw = m.framework_raw
 LEFT JOIN roots AS r ON u.unit = r.unit
-LEFT JOIN failed_frames AS x ON u.unit = x.unit AND x.at_ns >= coalesce(n.call_start_ns, 0)
+-- What failed inside of a run that says it went well was dealt with.
+LEFT JOIN failed_frames AS x
+    ON u.unit = x.unit AND x.at_ns >= coalesce(n.call_start_ns, 0)
+    AND NOT coalesce(r.status = 'ok' AND x.pos < r.pos, FALSE)
 LEFT JOIN orphans AS o ON u.unit = o.unit
 LEFT JOIN llm AS l ON u.unit = l.unit
 LEFT JOIN tool AS t ON u.unit = t.unit
