@@ -39,7 +39,8 @@ SELECT
 FROM stop_spans AS s
 JOIN stop_units AS u ON s.session_id = u.session_id AND s.task_id = u.task_id
 LEFT JOIN seen_statuses AS t ON t.kind = 'tool' AND t.raw = s.tool_status
-WHERE s.operation IN ('llm', 'tool');
+-- A call that was cancelled because one beside it had answered says nothing about the end.
+WHERE s.operation IN ('llm', 'tool') AND coalesce(s.waste_reason, '') <> 'cancelled_sibling';
 
 -- Everything rare that says how a task ended. `pos` orders it by end, an outer span after its inner ones.
 CREATE OR REPLACE TEMP TABLE stop_marks AS
