@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -25,8 +29,15 @@ if TYPE_CHECKING:
 BATCH_SPANS = 500_000
 """Spans of a commit, unless one source alone has more: about 1 GB in the models."""
 
-_SCAN_BYTES = 16 << 20
-"""Requests are scanned together up to this size: a call costs about a millisecond."""
+_SCAN_BYTES = 4 << 20
+"""Requests are scanned together up to this size: a call costs about a millisecond, and what it
+works on, several times the size, should fit the processor's cache."""
+
+_SCANNERS = min(os.cpu_count() or 1, 4)
+"""Blocks that are scanned at the same time."""
+
+_AHEAD = 16
+"""Blocks that are read, or scanned, before the first of them is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,8 @@ class Preparer:
         self.failed: list[Failed] = []
         self.skipped: Counter[tuple[str, str]] = Counter()
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._pool = ThreadPoolExecutor(_SCANNERS)
+        self._lock = threading.Lock()
         self._seen = set(imported)
         self._key = key
         self._recorded_ns = recorded_ns
@@ -106,13 +119,16 @@ class Preparer:
         return None
 
     def _prepare(self, source: Source) -> Prepared | None:
-        with self._stage("read"):
-            digest = source.digest
+        digesting = self._pool.submit(self._digest, source)
+        tables = self._tables(source)
+        # This takes up the first blocks, which are scanned while the digest is computed.
+        first = next(tables, None)
+        digest = digesting.result()
         if digest in self._seen:
             self.already += 1
             self._progress(Progress(source.name, "already", bytes=source.size_bytes))
             return None
-        spans = self._spans(source)
+        spans = self._spans(source, tables if first is None else chain([first], tables))
         labels = label_table(source.outcomes(), self._recorded_ns)
         skipped = tuple(source.skipped)
         if skipped and not spans.num_rows and not labels.num_rows:
@@ -121,18 +137,34 @@ class Preparer:
         self._seen.add(digest)
         return Prepared(source.name, digest, source.size_bytes, spans, labels, skipped)
 
-    def _spans(self, source: Source) -> pa.Table:
-        names = [column.name for column in received_columns()]
+    def _digest(self, source: Source) -> str:
+        with self._stage("read"):
+            return source.digest
+
+    def _spans(self, source: Source, scanned: Iterable[pa.Table]) -> pa.Table:
         tables = [arrow_schema(received_columns()).empty_table()]
         rows = 0
-        for block in self._blocks(source):
-            with self._stage("scan"):
-                scanned = scan(block, self._key).table
-            with self._stage("inspect"):
-                tables.append(inspect_table(scanned).select(names))
-            rows += scanned.num_rows
+        for table in scanned:
+            tables.append(table)
+            rows += table.num_rows
             self._progress(Progress(source.name, "reading", rows, source.size_bytes))
         return pa.concat_tables(tables)
+
+    def _tables(self, source: Source) -> Iterator[pa.Table]:
+        """Yield the scanned blocks of a source in order, with some more under way."""
+        pending: deque[Future[pa.Table]] = deque()
+        for block in self._blocks(source):
+            pending.append(self._pool.submit(self._scan, block))
+            if len(pending) > _AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+    def _scan(self, block: bytes) -> pa.Table:
+        with self._stage("scan"):
+            scanned = scan(block, self._key).table
+        with self._stage("inspect"):
+            return inspect_table(scanned).select([column.name for column in received_columns()])
 
     def _blocks(self, source: Source) -> Iterator[bytes]:
         pending: list[bytes] = []
@@ -155,4 +187,5 @@ class Preparer:
         try:
             yield
         finally:
-            self.seconds[name] += time.perf_counter() - started
+            with self._lock:
+                self.seconds[name] += time.perf_counter() - started
