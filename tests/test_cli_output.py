@@ -67,6 +67,15 @@ def test_a_table_fits_its_width(names: list[str], width: int) -> None:
     assert max(cell_len(line) for line in lines) <= width
 
 
+def test_a_terminal_does_not_obey_what_is_in_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    """Escape sequences and reversed text in telemetry neither colour, move nor rewrite a thing."""
+    evil = "a\x1b[2J\x1b]0;title\x07\x9b31m\u202eb"
+    terminal.show(Table("Session " + evil, COLUMNS, (row(evil),), notes=(evil,)))
+    printed = capsys.readouterr().out
+    assert "a[2J]0;title31mb" in printed
+    assert {c for c in printed if not c.isprintable()} == {"\n"}
+
+
 def test_a_narrow_terminal_leaves_out_the_least_column_first() -> None:
     """Columns with a rank go before texts are shortened; the others stay."""
     table = Table("t", COLUMNS, (row("x" * 30),))

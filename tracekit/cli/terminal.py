@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,10 @@ from tracekit.cli.figures import MISSING, decimals, figure
 from tracekit.reports.table import NUMERIC, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rich.console import ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
     from tracekit.reports.table import ColumnSpec, Row, Table
 
@@ -40,6 +44,9 @@ STYLES = {
 }
 """Colour of some words, in terminals that show colours."""
 
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What makes a terminal do something other than show a character."""
+
 _RULE = Box("    \n    \n ── \n    \n ── \n ── \n    \n    \n")
 
 
@@ -61,9 +68,22 @@ class _Column:
         self.width = max(map(cell_len, texts))
 
 
+class _Console(Console):
+    """A console that shows what telemetry says and does not obey it."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield segment._replace(text=_CONTROLS.sub("", segment.text))
+
+
 def console(*, stderr: bool = False) -> Console:
     """Return the console: plain text when it is no terminal or NO_COLOR is set."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    return _Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
 def show(table: Table) -> None:
