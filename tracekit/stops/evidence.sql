@@ -50,10 +50,10 @@ SELECT
     s.status, s.error_type, s.stop_framework_raw, s.stop_declared, s.task_reason, s.task_status, s.done_status, s.eval_label,
     s.approval_status, s.handoff_to, s.compacted,
     coalesce(s.output_state = 'complete' AND coalesce(s.pending_calls, 0) = 0, FALSE) AS has_output,
-    -- What runs the work. A span of something else (a query, a request) can only be around all of it.
+    -- What runs the work. A span of something else (a query, a request) or unknown can only be around all of it.
     s.operation NOT IN ('llm', 'embeddings', 'rerank', 'retrieval', 'tool', 'guardrail', 'approval', 'evaluation', 'memory',
         'event', 'handoff', 'fetch_response')
-        AND (s.operation <> 'other' OR s.parent_span_id IS NULL) AS is_frame,
+        AND (s.operation NOT IN ('other', 'unknown') OR s.parent_span_id IS NULL) AS is_frame,
     s.operation IN ('session', 'task', 'workflow', 'agent', 'evaluation')
         OR (s.parent_span_id IS NULL AND s.operation <> 'guardrail') AS judges_task,
     s.operation IN ('agent', 'workflow', 'task', 'session') AS is_agent,
@@ -116,8 +116,10 @@ llm AS (
         coalesce(l.pending_calls, s.pending_calls) AS pending_calls,
         coalesce(l.claims_success, s.claims_success) AS claims_success,
         coalesce(e.llm_code, h.code) AS error_code,
+        -- An exception beside an answer was caught: SDKs record those they retry. An error beside a stop value that says so counts.
         l.status = 'error' OR coalesce(l.http_status >= 400, FALSE)
-            OR (l.status <> 'ok' AND l.error_type IS NOT NULL) AS failed
+            OR (l.status <> 'ok' AND l.error_type IS NOT NULL
+                AND coalesce(l.stop_class, '') NOT IN ('clean', 'tool_call')) AS failed
     FROM last_llm AS l
     JOIN said AS s ON l.unit = s.unit
     LEFT JOIN seen_errors AS e ON e.raw = l.error_type
