@@ -116,7 +116,7 @@ llm AS (
         coalesce(l.pending_calls, s.pending_calls) AS pending_calls,
         coalesce(l.claims_success, s.claims_success) AS claims_success,
         coalesce(e.llm_code, h.code) AS error_code,
-        -- An exception beside an answer was caught: SDKs record those they retry. An error beside a stop value that says so counts.
+        -- An exception beside an answer was caught: SDKs record those they retry.
         l.status = 'error' OR coalesce(l.http_status >= 400, FALSE)
             OR (l.status <> 'ok' AND l.error_type IS NOT NULL
                 AND coalesce(l.stop_class, '') NOT IN ('clean', 'tool_call')) AS failed
@@ -212,17 +212,19 @@ roots AS (
         PARTITION BY f.unit ORDER BY CASE WHEN f.is_agent THEN 0 ELSE 1 END, f.pos DESC
     ) = 1
 ),
--- Orphans matter where there is no root.
+-- Orphans matter where there is no root, or where the last one had ended before they began: it was that of an earlier turn.
 rootless AS (
-    SELECT u.unit, u.session_id, u.task_id
+    SELECT u.unit, u.session_id, u.task_id, coalesce(r.end_ns, 0) AS after_ns
     FROM stop_units AS u
+    LEFT JOIN ends AS n ON u.unit = n.unit
     LEFT JOIN roots AS r ON u.unit = r.unit
-    WHERE r.unit IS NULL
+    WHERE r.unit IS NULL OR r.end_ns < n.call_start_ns
 ),
 strays AS (
     SELECT r.unit, s.trace_id, s.span_id, s.parent_span_id
     FROM stop_spans AS s
     JOIN rootless AS r ON s.session_id = r.session_id AND s.task_id = r.task_id
+    WHERE s.start_ns >= r.after_ns
 ),
 orphans AS (
     SELECT s.unit, count(*) AS orphans
@@ -356,7 +358,7 @@ SELECT
     u.session_id,
     u.task_id,
 
-    r.unit IS NOT NULL AS has_root,
+    r.unit IS NOT NULL AND o.unit IS NULL AS has_root,
     coalesce(r.end_ns IS NOT NULL, FALSE) AS root_ended,
     x.unit IS NOT NULL AS root_failed,
     -- An error handed up from the last call keeps the meaning it had there.
