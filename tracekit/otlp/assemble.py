@@ -18,7 +18,8 @@ from tracekit.schema import ARROW_TYPES, Kind, arrow_schema, attribute_columns, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_HEX = np.frombuffer(b"0123456789abcdef", np.uint8).copy()
+_HEX_PAIRS = np.frombuffer(bytes(range(256)).hex().encode(), np.uint16).copy()
+"""The two digits of every byte, as they lie in memory."""
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -155,9 +156,9 @@ def _texts(buf: Bytes, packed: npt.NDArray[np.uint64], valid: Flags) -> pa.Array
 def _hex(buf: Bytes, starts: Ints, size: int) -> pa.Array:
     offsets = np.empty(starts.shape[0] + 1, np.int32)
     valid = starts >= 0
-    data = np.empty(2 * size * int(valid.sum()), np.uint8)
-    gather.hex_texts(buf, starts, size, _HEX, offsets, data)
-    return _strings(offsets, data, valid)
+    pairs = np.empty(size * int(valid.sum()), np.uint16)
+    gather.hex_texts(buf, starts, size, _HEX_PAIRS, offsets, pairs)
+    return _strings(offsets, pairs.view(np.uint8), valid)
 
 
 def _strings(offsets: npt.NDArray[np.int32], data: Bytes, valid: Flags | None) -> pa.Array:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from tracekit.otlp.wire import KERNEL, read_tag, skip_value
+from tracekit.otlp.wire import KERNEL, copy_bytes, read_tag, skip_value
 
 _LOW = np.uint64(0xFFFFFFFF)
 _U32 = np.uint64(32)
@@ -29,34 +29,34 @@ def copy_texts(buf: Any, packed: Any, valid: Any, offsets: Any, out: Any) -> Non
     """Copy the bytes of packed ranges to where `offsets` puts them."""
     for i in range(packed.shape[0]):
         if valid[i]:
+            start = np.int64(offsets[i])
             source = np.int64(packed[i] >> _U32)
-            target = offsets[i]
-            for k in range(offsets[i + 1] - target):
-                out[target + k] = buf[source + k]
+            copy_bytes(buf, source, out, start, np.int64(offsets[i + 1]) - start)
 
 
 @njit(**KERNEL)
 def copy_symbols(buf: Any, starts: Any, offsets: Any, out: Any) -> None:
     """Copy the bytes of the distinct symbols to where `offsets` puts them."""
     for i in range(starts.shape[0]):
-        for k in range(offsets[i + 1] - offsets[i]):
-            out[offsets[i] + k] = buf[starts[i] + k]
+        start = np.int64(offsets[i])
+        copy_bytes(buf, starts[i], out, start, np.int64(offsets[i + 1]) - start)
 
 
 @njit(**KERNEL)
-def hex_texts(buf: Any, starts: Any, size: int, digits: Any, offsets: Any, out: Any) -> None:
-    """Write ids of `size` bytes as lower-case hex; a start of -1 gives an empty text."""
-    total = np.int64(0)
+def hex_texts(buf: Any, starts: Any, size: int, pairs: Any, offsets: Any, out: Any) -> None:
+    """Write ids of `size` bytes as lower-case hex; a start of -1 gives an empty text.
+
+    `pairs` holds the two digits of every byte as a 16-bit number; `out` takes such numbers.
+    """
+    written = np.int64(0)
     offsets[0] = 0
     for i in range(starts.shape[0]):
         start = starts[i]
         if start >= 0:
             for k in range(size):
-                byte = buf[start + k]
-                out[total] = digits[byte >> 4]
-                out[total + 1] = digits[byte & 15]
-                total += 2
-        offsets[i + 1] = total
+                out[np.uintp(written + k)] = pairs[buf[np.uintp(start + k)]]
+            written += size
+        offsets[i + 1] = 2 * written
 
 
 @njit(**KERNEL)
@@ -68,7 +68,6 @@ def copy_other_fields(buf: Any, p: int, end: int, tag: int, out: Any) -> int:
         field, p = read_tag(buf, p, end)
         p = skip_value(buf, p, end, field & 7)
         if field != tag:
-            for k in range(p - start):
-                out[size + k] = buf[start + k]
+            copy_bytes(buf, start, out, size, p - start)
             size += p - start
     return size

@@ -67,6 +67,21 @@ def load64(_context: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
+def store64(_context: Any, array: Any, index: Any, word: Any) -> Any:
+    """Store eight bytes, little-endian, at any alignment. The caller checks the bounds."""
+    signature = types.void(array, types.int64, types.uint64)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        struct = context.make_array(sig.args[0])(context, builder, args[0])
+        pointer = cgutils.gep_inbounds(builder, struct.data, args[1])
+        target = builder.bitcast(pointer, ir.IntType(64).as_pointer())
+        builder.store(args[2], target, align=1)
+
+    del index, word
+    return signature, codegen
+
+
+@intrinsic
 def as_bits(_context: Any, number: Any) -> Any:
     """Return the 64 bits of a float64."""
     signature = types.uint64(types.float64)
@@ -239,6 +254,20 @@ def same_bytes(a: Any, p: int, b: Any, q: int, length: int) -> bool:
         p += 1
         q += 1
     return True
+
+
+@inline
+def copy_bytes(source: Any, p: int, target: Any, q: int, length: int) -> None:
+    """Copy bytes from one buffer to another, eight at a time. The ranges are inside both."""
+    stop = p + length
+    while stop - p >= 8:
+        store64(target, q, load64(source, p))
+        p += 8
+        q += 8
+    while p < stop:
+        target[_at(q)] = source[_at(p)]
+        p += 1
+        q += 1
 
 
 _MIX_A = np.uint64(0x9E3779B97F4A7C15)
