@@ -203,6 +203,16 @@ def test_logs_and_metrics_between_protobuf_traces_are_counted(
     assert [why for _, why in source.skipped] == ["logs, not traces", "metrics, not traces"]
 
 
+@pytest.mark.parametrize(("field", "value"), [("span_id", b""), ("trace_id", b"\1\2")])
+def test_a_span_with_a_broken_id_is_no_metric(field: str, value: bytes, tmp_path: Path) -> None:
+    """The scanner gets it and says what is wrong, instead of its file being passed over."""
+    broken = span("chat")
+    setattr(broken, field, value)
+    source = only(write(tmp_path, request([broken, span("chat")])))
+    assert len(list(source.chunks())) == 1
+    assert source.skipped == []
+
+
 def test_lines_of_other_signals_are_counted(tmp_path: Path) -> None:
     """JSON lines of logs and metrics are skipped, and said to be."""
     other = b'{"resourceLogs":[]}\n{"resourceMetrics":[]}\n{"resourceLogs":[]}\n'
