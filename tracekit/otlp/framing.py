@@ -135,7 +135,7 @@ def signal_of(request: bytes) -> str:
 
     The three have the same outer shape. A span starts with a 16-byte trace id and an 8-byte span
     id; a log record with a fixed-size time or a severity; a metric with its name, and all of its
-    fields have a length. What starts as neither is taken for a span, whose faults the scanner names.
+    fields have a length. What starts as neither counts as a span: the scanner names its faults.
     """
     try:
         item = _inner(_inner(_inner(request, 1), 2), 2)
@@ -144,13 +144,15 @@ def signal_of(request: bytes) -> str:
         tag = item[0]
         if tag != RESOURCE_SPANS_TAG:
             return "logs" if tag & 7 != _LEN else "traces"
-        size, at = read_varint(item, 1)
-        after = item[at + size : at + size + 2]
-        if size == 0 or (size == 16 and after == b"\x12\x08"):  # noqa: PLR2004
-            return "traces"
-        return "metrics" if _all_sized(item) else "traces"
+        return "metrics" if _has_name(item) and _all_sized(item) else "traces"
     except (IndexError, ValueError):
         return "traces"
+
+
+def _has_name(item: bytes) -> bool:
+    size, at = read_varint(item, 1)
+    has_ids = size == 16 and item[at + size : at + size + 2] == b"\x12\x08"  # noqa: PLR2004
+    return size > 0 and not has_ids
 
 
 def _all_sized(body: bytes) -> bool:
