@@ -61,5 +61,12 @@ def rows(lake: Lake, sql: str, as_of_ns: int | None = None) -> list[Any]:
 
 
 def contents(lake: Lake) -> dict[str, list[str]]:
-    """Return every row of every view, as sorted text: equal for lakes that say the same."""
-    return {table: sorted(map(repr, rows(lake, f"SELECT * FROM {table}"))) for table in TABLES}
+    """Return every row of every view, as sorted text: equal for lakes that say the same.
+
+    Sums of money are rounded: their last bits depend on the order of adding.
+    """
+
+    def text(row: tuple[Any, ...]) -> str:
+        return repr([round(value, 12) if isinstance(value, float) else value for value in row])
+
+    return {table: sorted(map(text, rows(lake, f"SELECT * FROM {table}"))) for table in TABLES}

@@ -56,17 +56,17 @@ GROUP BY session_id;
 -- without an end is still open). What no task contains gets no row here: it stays with the session.
 CREATE OR REPLACE TEMP TABLE row_tasks AS
 WITH several AS (
-    SELECT k.row_id, k.trace_id, k.start_ns, k.end_ns, k.task_id
+    SELECT k.row_id, k.trace_id, k.span_id, k.start_ns, k.end_ns, k.task_id
     FROM keyed AS k
     JOIN session_tasks AS s ON k.session_id = s.session_id
     WHERE s.is_several
 ),
 carriers AS (
-    SELECT trace_id, task_id, start_ns, end_ns FROM several WHERE task_id <> ''
+    SELECT trace_id, span_id, task_id, start_ns, end_ns FROM several WHERE task_id <> ''
 )
 SELECT row_id, task_id FROM several WHERE task_id <> ''
 UNION ALL
-SELECT s.row_id, arg_max(c.task_id, c.start_ns) AS task_id
+SELECT s.row_id, arg_max(c.task_id, row(c.start_ns, c.span_id)) AS task_id
 FROM several AS s
 JOIN carriers AS c
     ON s.trace_id = c.trace_id

@@ -112,7 +112,7 @@ spans_named AS (
     FROM retried AS r
     JOIN calls AS c ON c.session_id = r.session_id AND c.span_id = r.retry_of
     WHERE c.row_id <> r.row_id
-    QUALIFY row_number() OVER (PARTITION BY r.row_id ORDER BY c.start_ns DESC, c.row_id) = 1
+    QUALIFY row_number() OVER (PARTITION BY r.row_id ORDER BY c.start_ns DESC, c.trace_id) = 1
 ),
 -- `retry_of` may also be a logical call id of the application: its calls follow one another.
 calls_named AS (

@@ -70,8 +70,8 @@ WITH suspects AS (
 ),
 turns AS (
     SELECT
-        n.row_id, n.session_id, n.agent_name, n.start_ns, n.end_ns, n.tool_name, n.tool_args_hash,
-        n.tool_result_hash, n.operation,
+        n.row_id, n.trace_id, n.span_id, n.session_id, n.agent_name, n.start_ns, n.end_ns,
+        n.tool_name, n.tool_args_hash, n.tool_result_hash, n.operation,
         CASE WHEN n.operation = 'llm' THEN n.row_id END AS call_row_id
     FROM normalised AS n
     JOIN suspects AS s ON s.session_id = n.session_id
@@ -86,11 +86,11 @@ caused AS (
         *,
         coalesce(
             CASE WHEN agent_name IS NOT NULL THEN last_value(call_row_id IGNORE NULLS) OVER (
-                PARTITION BY session_id, agent_name ORDER BY start_ns, operation, row_id
+                PARTITION BY session_id, agent_name ORDER BY start_ns, operation, span_id, trace_id
                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
             ) END,
             last_value(call_row_id IGNORE NULLS) OVER (
-                PARTITION BY session_id ORDER BY start_ns, operation, row_id
+                PARTITION BY session_id ORDER BY start_ns, operation, span_id, trace_id
                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
             )
         ) AS cause

@@ -2,14 +2,13 @@
 -- Reads  ledger_spans, attempts, words, session_tasks, stops.
 -- Makes  units (also the basis of 60_sessions.sql), unit_models, unit_dialects, tasks.
 
--- `rank_ns` orders spans for "of the root, else the first": spans without a parent come first.
+-- `place` orders spans for "of the root, else the first": spans without a parent come first. The
+-- span id decides between spans of one nanosecond, where arrival would otherwise.
 CREATE OR REPLACE TEMP TABLE units AS
 WITH facts AS (
     SELECT
         s.*,
-        CASE WHEN s.parent_span_id IS NULL THEN s.start_ns - 9000000000000000000 ELSE s.start_ns
-            END AS rank_ns,
-        CASE WHEN s.cost_missing_reason IS NOT NULL THEN s.start_ns END AS unpriced_ns,
+        row(s.parent_span_id IS NOT NULL, s.start_ns, s.span_id) AS place,
         s.operation = 'tool' AND (
             s.status = 'error'
             OR (s.status = 'unset' AND s.error_type IS NOT NULL)
@@ -21,15 +20,15 @@ WITH facts AS (
 SELECT
     session_id,
     task_id,
-    arg_min(agent_name, rank_ns) FILTER (WHERE agent_name IS NOT NULL) AS agent_name,
-    min(rank_ns) FILTER (WHERE agent_name IS NOT NULL) AS agent_rank_ns,
-    arg_min(task_name, rank_ns) FILTER (WHERE task_name IS NOT NULL) AS task_name,
-    arg_min(workflow_name, rank_ns) FILTER (WHERE workflow_name IS NOT NULL) AS workflow_name,
-    arg_min(service_name, rank_ns) FILTER (WHERE service_name IS NOT NULL) AS service_name,
-    arg_min(environment, rank_ns) FILTER (WHERE environment IS NOT NULL) AS environment,
-    arg_min(tenant_id, rank_ns) FILTER (WHERE tenant_id IS NOT NULL) AS tenant_id,
-    arg_min(user_id, rank_ns) FILTER (WHERE user_id IS NOT NULL) AS user_id,
-    min(rank_ns) AS rank_ns,
+    arg_min(agent_name, place) FILTER (WHERE agent_name IS NOT NULL) AS agent_name,
+    min(place) FILTER (WHERE agent_name IS NOT NULL) AS agent_place,
+    arg_min(task_name, place) FILTER (WHERE task_name IS NOT NULL) AS task_name,
+    arg_min(workflow_name, place) FILTER (WHERE workflow_name IS NOT NULL) AS workflow_name,
+    arg_min(service_name, place) FILTER (WHERE service_name IS NOT NULL) AS service_name,
+    arg_min(environment, place) FILTER (WHERE environment IS NOT NULL) AS environment,
+    arg_min(tenant_id, place) FILTER (WHERE tenant_id IS NOT NULL) AS tenant_id,
+    arg_min(user_id, place) FILTER (WHERE user_id IS NOT NULL) AS user_id,
+    min(place) AS place,
     min(start_ns) AS start_ns,
     max(coalesce(end_ns, start_ns)) AS end_ns,
     count(*) AS spans,
@@ -43,10 +42,10 @@ SELECT
     CAST(sum(output_tokens) FILTER (WHERE billable) AS BIGINT) AS output_tokens,
     CAST(sum(reasoning_tokens) FILTER (WHERE billable) AS BIGINT) AS reasoning_tokens,
     sum(cost_usd) AS cost_usd,
-    count(unpriced_ns) AS unpriced_calls,
-    arg_min(cost_missing_reason, unpriced_ns) FILTER (WHERE unpriced_ns IS NOT NULL)
-        AS cost_missing_reason,
-    min(unpriced_ns) AS unpriced_ns,
+    count(cost_missing_reason) AS unpriced_calls,
+    arg_min(cost_missing_reason, row(start_ns, span_id))
+        FILTER (WHERE cost_missing_reason IS NOT NULL) AS cost_missing_reason,
+    min(row(start_ns, span_id)) FILTER (WHERE cost_missing_reason IS NOT NULL) AS unpriced_place,
     sum(cost_usd) FILTER (WHERE waste_reason IS NOT NULL) AS wasted_cost_usd,
     sum(cost_usd) FILTER (WHERE waste_reason = 'failed_attempt') AS wasted_failed_attempt_usd,
     sum(cost_usd) FILTER (WHERE waste_reason = 'duplicate') AS wasted_duplicate_usd,

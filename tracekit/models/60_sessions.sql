@@ -6,12 +6,12 @@ CREATE OR REPLACE TEMP TABLE sessions AS
 WITH sums AS (
     SELECT
         session_id,
-        arg_min(agent_name, agent_rank_ns) FILTER (WHERE agent_name IS NOT NULL) AS agent_name,
-        arg_min(workflow_name, rank_ns) FILTER (WHERE workflow_name IS NOT NULL) AS workflow_name,
-        arg_min(service_name, rank_ns) FILTER (WHERE service_name IS NOT NULL) AS service_name,
-        arg_min(environment, rank_ns) FILTER (WHERE environment IS NOT NULL) AS environment,
-        arg_min(tenant_id, rank_ns) FILTER (WHERE tenant_id IS NOT NULL) AS tenant_id,
-        arg_min(user_id, rank_ns) FILTER (WHERE user_id IS NOT NULL) AS user_id,
+        arg_min(agent_name, agent_place) FILTER (WHERE agent_name IS NOT NULL) AS agent_name,
+        arg_min(workflow_name, place) FILTER (WHERE workflow_name IS NOT NULL) AS workflow_name,
+        arg_min(service_name, place) FILTER (WHERE service_name IS NOT NULL) AS service_name,
+        arg_min(environment, place) FILTER (WHERE environment IS NOT NULL) AS environment,
+        arg_min(tenant_id, place) FILTER (WHERE tenant_id IS NOT NULL) AS tenant_id,
+        arg_min(user_id, place) FILTER (WHERE user_id IS NOT NULL) AS user_id,
         min(start_ns) AS start_ns,
         max(end_ns) AS end_ns,
         CAST(sum(spans) AS BIGINT) AS spans,
@@ -26,8 +26,8 @@ WITH sums AS (
         CAST(sum(reasoning_tokens) AS BIGINT) AS reasoning_tokens,
         sum(cost_usd) AS cost_usd,
         CAST(sum(unpriced_calls) AS BIGINT) AS unpriced_calls,
-        arg_min(cost_missing_reason, unpriced_ns) FILTER (WHERE unpriced_ns IS NOT NULL)
-            AS cost_missing_reason,
+        arg_min(cost_missing_reason, unpriced_place)
+            FILTER (WHERE cost_missing_reason IS NOT NULL) AS cost_missing_reason,
         sum(wasted_cost_usd) AS wasted_cost_usd,
         sum(wasted_failed_attempt_usd) AS wasted_failed_attempt_usd,
         sum(wasted_duplicate_usd) AS wasted_duplicate_usd,
