@@ -7,7 +7,7 @@ the models make of both, and the part files these replace. See `columns.py` for 
 from __future__ import annotations
 
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
@@ -60,8 +60,10 @@ class Derivation:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
-        self.con.close()
+        wait(self._written.values())  # nothing may write when the lock on the lake is let go
+        # Giving back a batch's memory takes a while: the next batch need not wait for it.
+        self._pool.submit(self.con.close)
+        self._pool.shutdown(wait=False)
 
     def derive(self, recorded_ns: int, commit: Commit) -> None:
         """Find the touched sessions and run the models over them and the incoming spans.
@@ -144,11 +146,7 @@ class Derivation:
                 "WHERE session_id IN (SELECT session_id FROM touched)"
             )
         self.con.execute(f"CREATE TEMP VIEW together AS {together}")
-        repeated = count(
-            self.con,
-            "CREATE TEMP TABLE repeated AS SELECT trace_id, span_id FROM together "
-            "GROUP BY trace_id, span_id HAVING count(*) > 1",
-        )
+        repeated = count(self.con, statement("repeated.sql"))
         scanned = self._incoming
         if repeated or parts:
             scanned = self.con.sql(statement("merge.sql")).to_arrow_table()
