@@ -130,16 +130,17 @@ FROM canonical;
 -- without keys for tools write their arguments and result as any input and output.
 CREATE OR REPLACE TEMP VIEW normalised AS
 SELECT
-    s.*,
+    -- What both sides know is read from `numbered`, which is streamed: `steps` is hashed, and every
+    -- text it brings is copied.
+    s.* EXCLUDE (trace_id, span_id, parent_span_id, start_ns, end_ns),
     r.* EXCLUDE (
-        row_id, trace_id, span_id, parent_span_id, start_ns, end_ns, agent_name, tool_name, task_id,
-        task_name, tool_args_hash, tool_result_hash
+        row_id, agent_name, tool_name, task_id, task_name, tool_args_hash, tool_result_hash
     ),
     r.agent_name AS scanned_agent_name,
     r.tool_name AS scanned_tool_name,
     r.task_id AS scanned_task_id,
     r.task_name AS scanned_task_name,
-    CASE WHEN s.end_ns >= s.start_ns THEN (s.end_ns - s.start_ns) / 1e9 END AS duration_s,
+    CASE WHEN r.end_ns >= r.start_ns THEN (r.end_ns - r.start_ns) / 1e9 END AS duration_s,
     coalesce(r.response_model, r.request_model) AS model,
     CASE WHEN s.operation = 'agent' THEN coalesce(
         r.agent_name,
