@@ -77,11 +77,9 @@ def test_abnormal_ends_have_failure_codes(tau2: Lake) -> None:
 
 
 def test_computed_costs_meet_the_recorded_ones(tau2: Lake, swe: Lake) -> None:
-    """Calls whose model is recorded cost what the recording says, within 1 %.
-
-    The exceptions are 207 calls through one gateway: its price list had another price for cached
-    tokens (200), and it left reasoning out of the output it billed (7).
-    """
+    """Calls whose model is recorded cost what the recording says, within 1 %."""
+    # The exceptions are 207 calls through one gateway: its price list had another price for cached
+    # tokens (200), and it left reasoning out of the output it billed (7).
     query = (
         "SELECT count(*), count(*) FILTER (WHERE abs(computed_cost_usd - cost_usd) <= "
         "0.01 * cost_usd) FROM spans WHERE billable AND cost_source = 'reported' "
