@@ -96,12 +96,12 @@ def test_tables_fit_the_terminal(
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(name: str) -> None:
-    """Each command has help, `--format` where it prints data, and `--lake` where it has one."""
+    """Each command has help and `--lake`, and `--format` where it prints data."""
     options = {option for param in command(name).params for option in param.opts}
     assert run(name, "--help").exit_code == 0
     assert command(name).help
     assert ("--format" in options) == (name in PRINTING)
-    assert ("--lake" in options) == (name != "schema")
+    assert "--lake" in options
 
 
 @pytest.mark.parametrize("name", ASKING)

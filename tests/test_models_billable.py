@@ -161,3 +161,11 @@ def test_a_refused_call_costs_nothing_and_a_broken_one_is_unknown(
     con = ledger(span("chat", LLM | attributes, status="error"))
     columns = ("cost_usd", "cost_source", "cost_missing_reason")
     assert row(con, "spans", *columns) == cost
+
+
+@pytest.mark.parametrize("response_id", ["", " ", "null", "None"])
+def test_an_id_that_says_nothing_joins_no_calls(response_id: str) -> None:
+    """Calls with the same word for "no id" are different calls."""
+    call = USED | {"gen_ai.response.id": response_id}
+    con = ledger(*(span("chat", call, start=0, end=2 + at) for at in range(2)))
+    assert row(con, "sessions", "llm_calls") == 2

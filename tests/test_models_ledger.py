@@ -237,3 +237,23 @@ def test_sessions_are_the_sums_of_their_attempts(calls: list[tuple[Any, ...]]) -
     assert con.execute("SELECT sum(cost_usd), count(*) FROM attempts").fetchall() == [
         pytest.approx(found) for found in spans
     ]
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"), [("limit.cost", "failure"), ("completed.declared", "success")]
+)
+def test_a_declared_stop_code_declares_its_outcome(code: str, outcome: str) -> None:
+    """`tracekit.stop.reason` is the application's word on the outcome too."""
+    con = ledger(span("invoke_agent", AGENT | {"tracekit.stop.reason": code}))
+    assert rows(con, "outcomes", "outcome", "evidence", "source") == [
+        (outcome, "declared", "stop.reason")
+    ]
+
+
+def test_a_claim_the_final_state_contradicts_is_no_declaration() -> None:
+    """A task that declares success and ends in a truncated answer is judged by its stop code."""
+    root = span("invoke_agent", AGENT | {"tracekit.stop.reason": "completed.declared"}, end=9)
+    cut = USED | {"gen_ai.response.finish_reasons": ["length"]}
+    con = ledger(root, span("chat", cut, parent=root, start=1, end=8))
+    assert row(con, "tasks", "stop_reason") == "completed.false_claim"
+    assert rows(con, "outcomes", "outcome") == []

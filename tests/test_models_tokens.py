@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models_build import LLM, RECORDED_NS, ledger, rows
+from models_build import LLM, RECORDED_NS, ledger, row, rows
 from otlp_build import request, span
 
 from tracekit.models import run
@@ -181,3 +181,10 @@ def test_canonical_counts_never_contradict_each_other(usages: list[dict[str, int
             assert everything >= max(raw["usage_input"] or 0, 0)
         if output is not None:
             assert output >= max(reasoning or 0, raw["usage_output"] or 0, 0)
+
+
+def test_absurd_counts_are_no_counts() -> None:
+    """Counts that no context can hold are left out, and their sums stay within 64 bits."""
+    absurd = LLM | {"gen_ai.usage.input_tokens": 2**62, "gen_ai.usage.output_tokens": 5}
+    con = ledger(*(span("chat", absurd, start=at, end=at + 1) for at in range(3)))
+    assert row(con, "sessions", "input_tokens", "output_tokens", "llm_calls") == (None, 15, 3)

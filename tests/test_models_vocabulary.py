@@ -177,3 +177,23 @@ def test_approvals_and_side_effects_get_canonical_words() -> None:
     con = ledger(span("claude_code.tool.blocked_on_user", {"decision": "accept"}), span("a", AGENT))
     assert rows(con, "spans", "approval_status")[0] == "approved"
     assert row(con, "sessions", "approvals") == 1
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"model": "Tesla", "stop_reason": "obstacle", "input_tokens": 3},
+        {"tool_name": "hammer"},
+        {"agent_id": "007", "success": True, "status_code": 200},
+    ],
+)
+def test_anybodys_words_make_no_step(attributes: dict[str, Any]) -> None:
+    """Bare keys, as Claude Code writes them, mean nothing on a span that shows no dialect."""
+    con = ledger(span("drive", attributes))
+    assert row(con, "spans", "operation", "billable") == ("other", False)
+
+
+def test_names_of_apis_are_model_calls() -> None:
+    """Some write the API's name for the operation."""
+    con = ledger(span("x", USED | {"gen_ai.operation.name": "converse"}))
+    assert row(con, "spans", "operation", "billable") == ("llm", True)

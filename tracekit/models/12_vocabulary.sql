@@ -41,7 +41,7 @@ SELECT
         any_value(s.dialect_mark),
         arg_max(p.dialect, length(p.prefix)),
         arg_max(o.dialect, length(o.prefix)),
-        CASE WHEN bool_or(s.is_genai) THEN 'otel' ELSE 'none' END
+        'none'
     ) AS dialect,
     arg_max(p.operation, length(p.prefix)) FILTER (WHERE p.operation IS NOT NULL) AS name_operation
 FROM spellings AS s
@@ -73,7 +73,8 @@ LEFT JOIN value_map AS common
     ON common.column_name = w.column_name AND common.dialect = '*' AND common.raw = lower(w.word);
 
 -- The operation: what the source says, else the second opinion, else the span name, else the
--- evidence of the attributes. A word nobody knows stays `unknown` (dialects.md 2d.6 lists the kinds
+-- evidence of the attributes, where any of them belongs to a dialect: `model`, `tool_name` and the
+-- like, which Claude Code writes, are anybody's words. A word nobody knows stays `unknown` (dialects.md 2d.6 lists the kinds
 -- outside the enum that are known); a span without any GenAI sign is `other`.
 CREATE OR REPLACE TEMP TABLE spelling_meanings AS
 SELECT
@@ -84,6 +85,7 @@ SELECT
         nullif(second.meaning, 'unknown'),
         d.name_operation,
         CASE
+            WHEN d.dialect = 'none' THEN 'other'
             WHEN s.operation_raw IS NOT NULL OR s.operation_kind_raw IS NOT NULL THEN 'unknown'
             WHEN s.is_answer THEN 'llm'
             WHEN s.is_tool THEN 'tool'

@@ -11,7 +11,8 @@
 --   total       the stated total comes out only with the cache added: `repaired`
 -- Reasoning is beside the output if reasoning > output, or if only that makes the total come out
 -- (Gemini's candidates exclude thoughts): `repaired` too. A total that fits no reading repairs
--- nothing, and a negative count is no count.
+-- nothing. A negative count is no count, nor is one above 10^12: no context is that long, and sums of
+-- such counts leave 64 bits.
 CREATE OR REPLACE TEMP TABLE steps AS
 WITH stated AS (
     SELECT
@@ -30,18 +31,18 @@ WITH stated AS (
         v.stop_class,
         v.stop_normalised,
         e.dialect IS NOT NULL AS is_declared,
-        CASE WHEN k.usage_total >= 0 THEN k.usage_total END AS total,
-        CASE WHEN k.usage_uncached >= 0 THEN k.usage_uncached END AS uncached,
-        CASE WHEN k.usage_input >= 0 THEN k.usage_input END AS input,
-        CASE WHEN k.usage_output >= 0 THEN k.usage_output END AS output,
-        CASE WHEN k.usage_cache_read >= 0 THEN k.usage_cache_read END AS cache_read,
+        CASE WHEN k.usage_total BETWEEN 0 AND 1000000000000 THEN k.usage_total END AS total,
+        CASE WHEN k.usage_uncached BETWEEN 0 AND 1000000000000 THEN k.usage_uncached END AS uncached,
+        CASE WHEN k.usage_input BETWEEN 0 AND 1000000000000 THEN k.usage_input END AS input,
+        CASE WHEN k.usage_output BETWEEN 0 AND 1000000000000 THEN k.usage_output END AS output,
+        CASE WHEN k.usage_cache_read BETWEEN 0 AND 1000000000000 THEN k.usage_cache_read END AS cache_read,
         -- One-hour writes are part of the writes; some sources state only them.
         CASE
-            WHEN k.usage_cache_write >= coalesce(k.usage_cache_write_1h, 0)
+            WHEN k.usage_cache_write BETWEEN coalesce(k.usage_cache_write_1h, 0) AND 1000000000000
                 THEN k.usage_cache_write
-            WHEN k.usage_cache_write_1h >= 0 THEN k.usage_cache_write_1h
+            WHEN k.usage_cache_write_1h BETWEEN 0 AND 1000000000000 THEN k.usage_cache_write_1h
         END AS cache_write,
-        CASE WHEN k.usage_reasoning >= 0 THEN k.usage_reasoning END AS reasoning
+        CASE WHEN k.usage_reasoning BETWEEN 0 AND 1000000000000 THEN k.usage_reasoning END AS reasoning
     FROM spelled AS k
     JOIN vocabulary AS v
         ON v.dialect_mark IS NOT DISTINCT FROM k.dialect_mark

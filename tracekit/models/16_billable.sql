@@ -50,7 +50,7 @@ WITH candidates AS (
         m.start_ns, m.end_ns, m.span_id
     FROM model_calls AS m
     JOIN numbered AS r ON r.row_id = m.row_id
-    WHERE r.response_id <> ''
+    WHERE lower(trim(r.response_id)) NOT IN ('', 'null', 'none', 'undefined')
         AND NOT EXISTS (SELECT 1 FROM uncounted AS u WHERE u.row_id = m.row_id)
 ),
 repeated AS (

@@ -56,7 +56,7 @@ SELECT
     count(*) FILTER (WHERE operation = 'handoff' OR handoff_to IS NOT NULL) AS handoffs,
     count(*) FILTER (WHERE operation = 'approval' OR approval_status IS NOT NULL) AS approvals,
     bool_or(parent_span_id IS NULL AND end_ns IS NOT NULL) AS root_seen,
-    max(sampling_weight) AS weight
+    max(CASE WHEN sampling_weight > 0 THEN sampling_weight END) AS weight
 FROM facts
 GROUP BY session_id, task_id;
 

@@ -1,5 +1,5 @@
 -- Verdicts that came with the spans.
--- Reads  ledger_spans, words, stops, config.
+-- Reads  ledger_spans, words, stops, stop_codes, config.
 -- Makes  outcomes.
 
 CREATE OR REPLACE TEMP TABLE outcomes AS
@@ -24,29 +24,42 @@ WITH verified AS (
             OR n.operation IN ('session', 'task', 'workflow', 'agent', 'evaluation')
         )
 ),
--- Declared: what the task's own done event or status says, as the stop classifier read it.
+-- Declared: what the task's own done event, status or stop code says, as the stop classifier read
+-- it. A claim of success that the session's final state contradicts (completed.false_claim) is no
+-- evidence: the stop code speaks instead.
 declarations AS (
     SELECT
         session_id,
         task_id,
         max(coalesce(end_ns, start_ns)) AS decided_ns,
-        max(CASE WHEN done_status IS NOT NULL THEN 1 ELSE 0 END) AS has_done_event
+        max(CASE WHEN done_status IS NOT NULL THEN 1 ELSE 0 END) AS has_done_event,
+        max(CASE WHEN task_status IS NOT NULL THEN 1 ELSE 0 END) AS has_status,
+        max(stop_declared) AS stop_declared
     FROM ledger_spans
-    WHERE done_status IS NOT NULL OR task_status IS NOT NULL
+    WHERE done_status IS NOT NULL OR task_status IS NOT NULL OR stop_declared IS NOT NULL
     GROUP BY session_id, task_id
 ),
 declared AS (
     SELECT
         d.session_id,
         d.task_id,
-        s.outcome_declared AS outcome,
+        coalesce(s.outcome_declared, c.outcome) AS outcome,
         'declared' AS evidence,
-        CASE WHEN d.has_done_event = 1 THEN 'task.done' ELSE 'task.status' END AS source,
+        CASE
+            WHEN d.has_done_event = 1 THEN 'task.done'
+            WHEN d.has_status = 1 THEN 'task.status'
+            ELSE 'stop.reason'
+        END AS source,
         CAST(NULL AS DOUBLE) AS score,
         d.decided_ns
     FROM declarations AS d
     JOIN stops AS s ON s.session_id = d.session_id AND s.task_id = d.task_id
-    WHERE s.outcome_declared IS NOT NULL
+    LEFT JOIN stop_codes AS c ON c.code = d.stop_declared
+    WHERE coalesce(s.outcome_declared, c.outcome) IS NOT NULL
+        AND NOT (
+            s.stop_reason = 'completed.false_claim'
+            AND coalesce(s.outcome_declared, c.outcome) = 'success'
+        )
 ),
 verdicts AS (
     SELECT * FROM verified
