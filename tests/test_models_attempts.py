@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from models_build import AGENT, LLM, TOOL, USED, ledger, rows
+from models_build import AGENT, LLM, TOOL, USED, ledger, row, rows
 from otlp_build import span
 
 if TYPE_CHECKING:
@@ -149,3 +149,14 @@ def test_failure_classes() -> None:
     assert rows(con, "attempts", "failure_class") == [code for *_, code in FAILURES]
     expected = sum(code is not None for *_, code in FAILURES)
     assert sum(rows(con, "sessions", "llm_errors")) == expected
+
+
+def test_an_error_caught_beside_an_answer_fails_nothing() -> None:
+    """A call that answered after an error inside it is one attempt that succeeded."""
+    answered = USED | {
+        "gen_ai.response.finish_reasons": ["stop"],
+        "error.type": "openai.RateLimitError",
+    }
+    con = ledger(span("chat", answered))
+    assert row(con, "sessions", "llm_errors", "wasted_cost_usd") == (0, 0)
+    assert row(con, "attempts", "failure_class") is None

@@ -114,16 +114,16 @@ def test_every_coding_session_meets_its_test_report(swe: Lake, shared_data: Path
 
 
 def test_framework_traces_are_understood(shared_data: Path, tmp_path: Path) -> None:
-    """Per exported trace: calls, tokens, stops and dialect; no operation of unknown kind."""
+    """Per exported trace: calls, tokens, stops and dialects; no operation of unknown kind."""
     lake = imported(tmp_path / "lake", shared_data / "langfuse-framework-traces")
     found = rows(
         lake,
         "SELECT min(name) FILTER (WHERE parent_span_id IS NULL), "
         "count(*), count(*) FILTER (WHERE billable), count(*) FILTER (WHERE operation = 'tool'), "
         "sum(input_tokens) FILTER (WHERE billable), sum(output_tokens) FILTER (WHERE billable), "
-        "coalesce(max(stop_raw) FILTER (WHERE billable), '-'), mode(dialect) "
+        "coalesce(max(stop_raw) FILTER (WHERE billable), '-'), string_agg(DISTINCT dialect, ' ' ORDER BY dialect) "
         "FROM spans GROUP BY session_id",
     )
-    header = ("root", "spans", "calls", "tools", "input", "output", "stop", "dialect")
+    header = ("root", "spans", "calls", "tools", "input", "output", "stop", "dialects")
     golden.check("framework_traces.tsv", golden.tsv(header, found))
     assert rows(lake, "SELECT name FROM spans WHERE operation = 'unknown'") == []

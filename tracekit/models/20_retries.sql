@@ -27,8 +27,12 @@ judged AS (
         OR s.category = 'provider'
         OR s.code = 'truncated.stream_cut'
         -- error.type is set only where an operation ended in an error, also where nobody set the
-        -- span status.
-        OR (r.status = 'unset' AND r.error_type IS NOT NULL)
+        -- span status. Beside an answer it tells of an error that was caught and retried inside.
+        OR (
+            r.status = 'unset'
+            AND r.error_type IS NOT NULL
+            AND coalesce(c.stop_class, '') NOT IN ('clean', 'tool_call')
+        )
 )
 SELECT
     j.row_id,
