@@ -121,7 +121,8 @@ def test_framework_traces_are_understood(shared_data: Path, tmp_path: Path) -> N
         "SELECT min(name) FILTER (WHERE parent_span_id IS NULL), "
         "count(*), count(*) FILTER (WHERE billable), count(*) FILTER (WHERE operation = 'tool'), "
         "sum(input_tokens) FILTER (WHERE billable), sum(output_tokens) FILTER (WHERE billable), "
-        "coalesce(max(stop_raw) FILTER (WHERE billable), '-'), string_agg(DISTINCT dialect, ' ' ORDER BY dialect) "
+        "coalesce(max(stop_raw) FILTER (WHERE billable), '-'), "
+        "string_agg(DISTINCT dialect, ' ' ORDER BY dialect) "
         "FROM spans GROUP BY session_id",
     )
     header = ("root", "spans", "calls", "tools", "input", "output", "stop", "dialects")
