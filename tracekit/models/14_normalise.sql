@@ -1,5 +1,5 @@
 -- The token arithmetic, and the narrow table of everything derived from a span alone.
--- Reads  spelled, row_tasks, session_tasks, vocabulary, exclusive_input.
+-- Reads  spelled, row_tasks, session_tasks, vocabulary, exclusive_input, limits.
 -- Makes  steps (a row per span), normalised (view: all that is known so far).
 
 -- Counts are made canonical: `input_tokens` holds every input token, cached ones included, and
@@ -11,8 +11,8 @@
 --   total       the stated total comes out only with the cache added: `repaired`
 -- Reasoning is beside the output if reasoning > output, or if only that makes the total come out
 -- (Gemini's candidates exclude thoughts): `repaired` too. A total that fits no reading repairs
--- nothing. A negative count is no count, nor is one above 10^12: no context is that long, and sums of
--- such counts leave 64 bits.
+-- nothing. A negative count is no count, nor is one above
+-- `largest_count`: no context is that long, and sums of such counts leave 64 bits.
 CREATE OR REPLACE TEMP TABLE steps AS
 WITH stated AS (
     SELECT
@@ -31,19 +31,23 @@ WITH stated AS (
         v.stop_class,
         v.stop_normalised,
         e.dialect IS NOT NULL AS is_declared,
-        CASE WHEN k.usage_total BETWEEN 0 AND 1000000000000 THEN k.usage_total END AS total,
-        CASE WHEN k.usage_uncached BETWEEN 0 AND 1000000000000 THEN k.usage_uncached END AS uncached,
-        CASE WHEN k.usage_input BETWEEN 0 AND 1000000000000 THEN k.usage_input END AS input,
-        CASE WHEN k.usage_output BETWEEN 0 AND 1000000000000 THEN k.usage_output END AS output,
-        CASE WHEN k.usage_cache_read BETWEEN 0 AND 1000000000000 THEN k.usage_cache_read END AS cache_read,
+        CASE WHEN k.usage_total BETWEEN 0 AND c.largest_count THEN k.usage_total END AS total,
+        CASE WHEN k.usage_uncached BETWEEN 0 AND c.largest_count
+            THEN k.usage_uncached END AS uncached,
+        CASE WHEN k.usage_input BETWEEN 0 AND c.largest_count THEN k.usage_input END AS input,
+        CASE WHEN k.usage_output BETWEEN 0 AND c.largest_count THEN k.usage_output END AS output,
+        CASE WHEN k.usage_cache_read BETWEEN 0 AND c.largest_count
+            THEN k.usage_cache_read END AS cache_read,
         -- One-hour writes are part of the writes; some sources state only them.
         CASE
-            WHEN k.usage_cache_write BETWEEN coalesce(k.usage_cache_write_1h, 0) AND 1000000000000
+            WHEN k.usage_cache_write BETWEEN coalesce(k.usage_cache_write_1h, 0) AND c.largest_count
                 THEN k.usage_cache_write
-            WHEN k.usage_cache_write_1h BETWEEN 0 AND 1000000000000 THEN k.usage_cache_write_1h
+            WHEN k.usage_cache_write_1h BETWEEN 0 AND c.largest_count THEN k.usage_cache_write_1h
         END AS cache_write,
-        CASE WHEN k.usage_reasoning BETWEEN 0 AND 1000000000000 THEN k.usage_reasoning END AS reasoning
+        CASE WHEN k.usage_reasoning BETWEEN 0 AND c.largest_count
+            THEN k.usage_reasoning END AS reasoning
     FROM spelled AS k
+    CROSS JOIN limits AS c
     JOIN vocabulary AS v
         ON v.dialect_mark IS NOT DISTINCT FROM k.dialect_mark
         AND v.scope_name IS NOT DISTINCT FROM k.scope_name

@@ -102,6 +102,7 @@ def register(con: duckdb.DuckDBPyConnection) -> None:
     _create_rows(con, "normalisers", "dialect scope_name gateway", normalisers)
     for name in ("exclusive_input", "named_by_span"):
         _create_rows(con, name, "dialect", [(dialect,) for dialect in facts[name]])
+    _create(con, "limits", pa.table({"largest_count": [facts["largest_count"]]}))
     _create_rows(con, "unbilled_failures", "code", [(code,) for code in facts["unbilled_failures"]])
     stops.register(con)
 
@@ -186,6 +187,6 @@ def _text(name: str) -> str:
 
 
 @cache
-def _facts() -> dict[str, list[str]]:
-    facts: dict[str, list[str]] = yaml.load(_text("facts.yaml"), Loader=yaml.CSafeLoader)
+def _facts() -> dict[str, Any]:
+    facts: dict[str, Any] = yaml.load(_text("facts.yaml"), Loader=yaml.CSafeLoader)
     return facts
