@@ -149,6 +149,14 @@ def test_the_demo_s_endings_get_their_codes(demo: str) -> None:
     assert not {code for code in found if code.startswith("unknown")}
 
 
+def test_commands_to_paste_stay_on_one_line(demo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a narrow terminal, too, the demo's suggestions can be copied as they are."""
+    assert demo
+    monkeypatch.setenv("COLUMNS", "60")
+    suggested = run("demo").stdout.split("Next\n")[1].splitlines()
+    assert [line for line in suggested if not line.startswith("  tracekit ")] == []
+
+
 def test_the_demo_runs_twice(demo: str) -> None:
     """A second run imports nothing and shows the same figures."""
     again = run("demo").stdout

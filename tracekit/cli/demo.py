@@ -84,4 +84,4 @@ def _next(lake: Path) -> None:
         f"tracekit sessions --where \"outcome = 'failure'\" --sort cost_usd --lake {lake}",
         "tracekit import PATH...          your own recordings, into ./.tracekit",
     ):
-        out.print(Text(f"  {words}"))
+        out.print(Text(f"  {words}"), soft_wrap=True)  # to be pasted: never broken into lines
