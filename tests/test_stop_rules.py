@@ -139,7 +139,7 @@ def test_the_inferred_outcome_knows_no_verdict_and_no_declaration() -> None:
         {
             "is": "agent",
             "at": [0, 10],
-            "tracekit.stop.reason": "completed.declared",
+            "tracekit.stop.declared": "completed.declared",
             "verdict": "pass",
         },
         {"is": "chat", "at": [1, 9], "finish": "stop"},
@@ -157,8 +157,8 @@ DECLARATIONS: list[tuple[dict[str, str], str | None]] = [
     ({"tracekit.done.status": "failed"}, "failure"),
     ({"tracekit.done.status": "infeasible"}, "undetermined"),
     ({"tracekit.task.status": "success"}, "success"),
-    ({"tracekit.stop.reason": "limit.cost"}, "failure"),
-    ({"tracekit.stop.reason": "no.such_code"}, None),
+    ({"tracekit.stop.declared": "limit.cost"}, "failure"),
+    ({"tracekit.stop.declared": "no.such_code"}, None),
 ]
 
 

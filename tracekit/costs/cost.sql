@@ -1,6 +1,6 @@
 -- usage -> span_costs: what each billable call cost, reported or computed.
 --
--- Reads `usage` and, filled by attach.py:
+-- Reads `usage` and, filled by usage_table.py:
 --   rate_cards     rates by provider, models ('' for none), tier, time and context length
 --   priced_models  every (provider, request_model, response_model) of usage; known: it has rates
 --   service_tiers  tier names as written (raw_tier) -> tier

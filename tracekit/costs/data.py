@@ -90,7 +90,7 @@ class Tiers(Record):
 
 def _read(name: str) -> Any:
     text = resources.files("tracekit.costs").joinpath(name).read_text(encoding="utf-8")
-    return yaml.safe_load(text)
+    return yaml.load(text, Loader=yaml.CSafeLoader)
 
 
 @cache

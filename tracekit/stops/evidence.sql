@@ -21,7 +21,8 @@ SELECT
     s.error_type,
     s.http_status,
     s.stop_raw,
-    s.stop_class,
+    -- Gemini says STOP when it asks for tools, and so do servers that imitate an API: what the output asks for tells.
+    CASE WHEN s.stop_class = 'clean' AND s.pending_calls > 0 THEN 'tool_call' ELSE s.stop_class END AS stop_class,
     coalesce(s.stop_normalised AND (s.dialect = 'litellm' OR lower(s.gateway) = 'litellm'), FALSE) AS lossy,
     s.stream_complete,
     s.ttft_s IS NOT NULL AS streamed,
@@ -296,7 +297,8 @@ effects AS (
         max(at_ns) AS last_ns,
         max(at_ns) FILTER (WHERE NOT failed AND NOT denied) AS done_ns
     FROM tool_outcomes
-    WHERE side_effect IN ('write', 'external')
+    -- An idempotent write is an effect too: repeating it does no harm, but claiming it may.
+    WHERE side_effect IN ('idempotent', 'write', 'external', 'irreversible')
     GROUP BY unit
 ),
 milestones AS (
@@ -365,6 +367,9 @@ SELECT
     CASE
         WHEN x.error_type = l.error_type AND l.failed THEN l.error_code
         WHEN x.error_type = t.error_type AND t.failed AND NOT coalesce(l.at_ns > t.at_ns, FALSE) THEN t.error_code
+        -- An SDK raises one exception for many errors of the provider: BadRequestError, also for a full context window.
+        WHEN x.root_code LIKE 'provider.%' AND l.failed AND NOT coalesce(t.at_ns >= l.at_ns, FALSE)
+            THEN coalesce(l.error_code, x.root_code)
         ELSE x.root_code
     END AS root_code,
     x.error_type IS NOT NULL AS root_typed,

@@ -1,7 +1,7 @@
 """Final-state inspection: what a captured output says about how it ended.
 
-Runs before anything is written, on every output of a model call: which of them will be the last of
-a task is known only when all files of its session are. The content is then dropped.
+Runs in processes being traced too, so that nothing heavy is imported here; for whole tables of
+spans see `outputs.py`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,8 @@ import re
 from functools import cache
 from typing import Final, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import orjson
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from tracekit import schema
 from tracekit.stops import messages, structure
 from tracekit.stops.taxonomy import data
 
@@ -48,9 +43,6 @@ class Inspection(NamedTuple):
     claims_success: bool | None
 
 
-_COLUMNS: Final = ("output_state", "pending_calls", "claims_success")
-"""Span columns of the fields of an Inspection."""
-
 _UNREADABLE: Final = Inspection(None, None, None)
 
 
@@ -70,23 +62,6 @@ def inspect(content: str) -> Inspection:
         return Inspection(_text_state([content]), None, _claims([content]))
     pending = sum(_is_pending(call, output) for call in output.calls)
     return Inspection(_state(output), pending, _claims(output.texts))
-
-
-def inspect_table(table: pa.Table) -> pa.Table:
-    """Fill output_state, pending_calls and claims_success where null, and drop all content.
-
-    What a row is filled with depends on that row alone, so that it is the same however spans are
-    spread over files.
-
-    Args:
-        table: Scanned spans (`schema.scanned_columns()`).
-    """
-    rows = _outputs(table)
-    found = [inspect(text) for text in table["output_content"].take(pa.array(rows)).to_pylist()]
-    for position, name in enumerate(_COLUMNS):
-        table = _filled(table, name, rows, [item[position] for item in found])
-    content = {c.name for c in schema.scanned_columns() if c.kind is schema.Kind.CONTENT}
-    return table.drop_columns([name for name in table.column_names if name in content])
 
 
 def _is_cut_by_exporter(end: str) -> bool:
@@ -186,30 +161,4 @@ def _claims_success(text: str) -> bool:
             lexicon.claims.search(sentence) and not lexicon.guards.search(sentence)
             for sentence in _SENTENCE_END.split(text)
         )
-    )
-
-
-def _outputs(table: pa.Table) -> npt.NDArray[np.int64]:
-    # Operations are not known yet: a model call names a model, usage or a stop value, and no tool.
-    seems_call = pc.and_(pc.is_valid(table["output_content"]), pc.is_null(table["tool_name"]))
-    signs = ("request_model", "response_model", "usage_input", "usage_output", "stop_raw")
-    named = [pc.is_valid(table[name]) for name in signs]
-    any_sign = named[0]
-    for sign in named[1:]:
-        any_sign = pc.or_(any_sign, sign)
-    return np.flatnonzero(pc.and_(seems_call, any_sign).to_numpy())
-
-
-def _filled(
-    table: pa.Table, name: str, rows: npt.NDArray[np.int64], found: list[object]
-) -> pa.Table:
-    index = table.schema.get_field_index(name)
-    field = table.schema.field(index)
-    plain = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    known = table[name].cast(plain).combine_chunks()
-    values = np.full(len(table), None, dtype=object)
-    values[rows] = found
-    merged = pc.coalesce(known, pa.array(values, type=plain, from_pandas=True))
-    return table.set_column(
-        index, field, merged.cast(field.type) if merged.type != field.type else merged
     )

@@ -1,53 +1,17 @@
-"""The stop rules: read from `rules.yaml`, checked, and compiled into one SQL statement."""
+"""The stop rules as SQL: checked, and compiled into one statement."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Final
 
 import duckdb
-from pydantic import BaseModel, ConfigDict
 
 from tracekit import schema
 from tracekit.errors import TracekitError
 from tracekit.stops import taxonomy
-from tracekit.stops.taxonomy import Level, data
-
-_FALLBACK: Final = "unknown."
-"""Codes of this category never contribute: they only say that nothing else matched."""
-
-
-class Rule(BaseModel):
-    """One rule.
-
-    Attributes:
-        id: Unique name: the code it gives, with a suffix where a code has several rules.
-        level: What the rule rests on.
-        when: SQL predicate over the evidence columns.
-        recovered: SQL predicate under which the code contributes without being the reason.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    id: str
-    level: Level
-    when: str
-    recovered: str | None = None
-
-    @property
-    def code(self) -> str:
-        """The code the rule gives."""
-        return ".".join(self.id.split(".")[:2])
-
-
-@dataclass(frozen=True, slots=True)
-class RuleSet:
-    """The rules in order of precedence, their predicates complete."""
-
-    version: str
-    rules: tuple[Rule, ...]
+from tracekit.stops.ruleset import FALLBACK, Rule, RuleSet, check_names, read
+from tracekit.stops.taxonomy import data
 
 
 def evidence_columns() -> tuple[schema.Column, ...]:
@@ -66,18 +30,9 @@ def load() -> RuleSet:
         TracekitError: A rule gives no known code, repeats an id, or its predicate is not SQL over
             the evidence columns; the message names the rule.
     """
-    document = data("rules.yaml")
-    thresholds = {name: entry["value"] for name, entry in data("thresholds.yaml").items()}
-    rules = tuple(
-        _completed(Rule(**fields), document["reported"], thresholds) for fields in document["rules"]
-    )
-    check(rules)
-    return RuleSet(version=document["version"], rules=rules)
-
-
-def _completed(rule: Rule, reported: str, thresholds: dict[str, object]) -> Rule:
-    words = {**thresholds, "code": rule.code, "reported": reported.format(code=rule.code)}
-    return rule.model_copy(update={"when": rule.when.format(**words).strip()})
+    loaded = read()
+    check(loaded.rules)
+    return loaded
 
 
 def check(rules: tuple[Rule, ...]) -> None:
@@ -86,15 +41,11 @@ def check(rules: tuple[Rule, ...]) -> None:
     Raises:
         TracekitError: As in `load`.
     """
-    names = [rule.id for rule in rules]
-    if double := {name for name in names if names.count(name) > 1}:
-        raise TracekitError(f"stop rule {min(double)}: the id is used twice; rename one")
+    check_names(rules)
     columns = ", ".join(f'"{c.name}" {schema.sql_type(c)}' for c in evidence_columns())
     with duckdb.connect() as con:
         con.execute(f"CREATE TABLE evidence ({columns})")
         for rule in rules:
-            if rule.code not in taxonomy.load().codes:
-                raise TracekitError(f"stop rule {rule.id}: {rule.code} is no code of the taxonomy")
             for predicate in filter(None, (rule.when, rule.recovered)):
                 _check_predicate(con, rule, predicate)
 
@@ -143,7 +94,7 @@ def _contributing(rules: tuple[Rule, ...], *, refinements: bool) -> list[str]:
     matches: dict[str, list[str]] = {}
     for n, rule in enumerate(rules, 1):
         code = rule.code if refinements else taxonomy.load().folded(rule.code)
-        if not code.startswith(_FALLBACK):
+        if not code.startswith(FALLBACK):
             matches.setdefault(code, []).append(f"hit_{n}")
             if rule.recovered:
                 matches[code].append(f"was_{n}")

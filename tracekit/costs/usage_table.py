@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import fields
-from functools import lru_cache
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
 from tracekit.costs import data
-from tracekit.costs.genai import GenaiPriceBook
-from tracekit.costs.overlay import OverlayPriceBook
-from tracekit.costs.pricebook import PriceBook, Rate
+from tracekit.costs.book import default_book
+from tracekit.costs.pricebook import Rate
 
 if TYPE_CHECKING:
     import duckdb
 
-PRICES_VARIABLE = "TRACEKIT_PRICES"
-"""Environment variable with the path of the user's price file."""
+    from tracekit.costs.pricebook import PriceBook
 
 _ARROW = {"str": pa.string(), "int": pa.int64()}
 _RATES = {field.name: _ARROW.get(str(field.type), pa.float64()) for field in fields(Rate)}
@@ -36,33 +31,6 @@ class _Model(NamedTuple):
 
 
 _KEYS = dict.fromkeys(_Model._fields, pa.string())
-
-
-def default_book(prices: Path | None = None) -> PriceBook:
-    """Return the price book of the process: genai-prices, below the user's prices if there are any.
-
-    Args:
-        prices: The user's price file; by default the one `TRACEKIT_PRICES` names, if it is set.
-
-    Raises:
-        InputError: The price file cannot be read or an entry is wrong.
-    """
-    named = os.environ.get(PRICES_VARIABLE)
-    path = prices or (Path(named) if named else None)
-    if path is None:
-        return _genai_book()
-    changed_ns = path.stat().st_mtime_ns if path.is_file() else 0
-    return _overlaid_book(path, changed_ns)
-
-
-@lru_cache(maxsize=1)
-def _genai_book() -> GenaiPriceBook:
-    return GenaiPriceBook()
-
-
-@lru_cache(maxsize=4)
-def _overlaid_book(path: Path, _changed_ns: int) -> OverlayPriceBook:
-    return OverlayPriceBook(path, _genai_book())
 
 
 def attach(
