@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
+import pyarrow.parquet as pq
 import pytest
 from lake_build import DAY_S, RECORDED_NS, contents, import_files, imported, new_lake, rows
 from otlp_build import span
@@ -99,3 +101,31 @@ def test_the_log_stays_short(tmp_path: Path) -> None:
     assert len(names) == 10
     assert names[-1] == f"{lake.manifest().version:020}.json"
     assert all(rows(lake, f"SELECT count(*) FROM {table}") for table in TABLES)
+
+
+def aged(folder: Path) -> None:
+    """Make a lake look as if it had been written before a column was added."""
+    for path in folder.glob("spans/*/*.parquet"):
+        table = pq.read_table(path, partitioning=None)
+        pq.write_table(table.drop_columns(["fanout_id"]), path)
+    newest = max((folder / "_log").glob("*.json"))
+    document = json.loads(newest.read_bytes())
+    document["parts"] = [part[:5] for part in document["parts"]]
+    newest.write_text(json.dumps(document))
+
+
+def test_a_lake_from_before_a_column_was_added_is_read_and_written_on(tmp_path: Path) -> None:
+    """The column is null in what is old, and there in what is new, before and after compaction."""
+    lake = new_lake(tmp_path / "lake")
+    imported(lake, tmp_path, old=[span("chat", LLM | {"gen_ai.conversation.id": "a"})])
+    aged(tmp_path / "lake")
+    assert rows(lake, "SELECT fanout_id FROM spans") == [None]
+    late = {"gen_ai.conversation.id": "a", "tracekit.fanout.id": "f"}
+    imported(lake, tmp_path, late=[span("chat", LLM | late, start=2, end=3, trace=2)])
+    other = LLM | {"gen_ai.conversation.id": "b", "tracekit.fanout.id": "g"}
+    imported(lake, tmp_path, other=[span("chat", other, trace=3)])
+    wanted = [("a", None), ("a", "f"), ("b", "g")]
+    question = "SELECT session_id, fanout_id FROM spans ORDER BY session_id, fanout_id NULLS FIRST"
+    assert rows(lake, question) == wanted
+    lake.compact()
+    assert rows(lake, question) == wanted

@@ -6,7 +6,6 @@ import click
 
 from tracekit.cli import options
 from tracekit.cli.output import emit
-from tracekit.lake.lake import Lake
 from tracekit.reports import doctor
 
 
@@ -14,4 +13,4 @@ from tracekit.reports import doctor
 @options.question
 def command(question: options.Question) -> None:
     """Check the lake, and what its answers rest on."""
-    emit(doctor.doctor(Lake.open(question.lake)), question.output_format)
+    emit(doctor.doctor(question.opened()), question.output_format)

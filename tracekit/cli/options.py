@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -64,6 +64,14 @@ class Question:
     selection: Selection = EVERYTHING
     as_of: datetime | None = None
 
+    def opened(self) -> Lake:
+        """Return the lake; what is to be told about its inbox goes to standard error, once.
+
+        Raises:
+            LakeError: If there is no lake, or none that can be read.
+        """
+        return Lake.open(self.lake, tell=_once)
+
     def ask(self, about: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """Return the answer of a function that is given a connection with the lake's views.
 
@@ -71,7 +79,13 @@ class Question:
             LakeError: If there is no lake, or none that can be read.
         """
         as_of_ns = None if self.as_of is None else int(self.as_of.timestamp()) * 1_000_000_000
-        return Lake.open(self.lake).read(about, as_of_ns)
+        return self.opened().read(about, as_of_ns)
+
+
+@cache
+def _once(line: str) -> None:
+    """Print a note; several questions of one command may all have it to tell."""
+    click.echo(f"Note: {line}", err=True)
 
 
 lake_option = click.option(

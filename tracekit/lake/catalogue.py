@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tracekit.lake.columns import stored_types
+from tracekit.lake.parts import rows_of
 from tracekit.lake.sql import connection, listed, statement
 from tracekit.schema import TABLES
 
@@ -38,8 +38,8 @@ def connect(
         if table == "outcomes":
             condition = f"recorded_ns <= {_FAR if as_of_ns is None else int(as_of_ns)}"
         con.execute(
-            f"CREATE VIEW lake.{table} AS SELECT * FROM {_files(root, manifest, table)} "
-            f"WHERE {condition}"
+            f"CREATE VIEW lake.{table} AS "
+            f"SELECT * FROM ({rows_of(root, manifest.parts, table, 'DATE')}) WHERE {condition}"
         )
     names = {
         table: ", ".join(column.name for column in columns) for table, columns in TABLES.items()
@@ -47,19 +47,6 @@ def connect(
     con.execute(statement("views.sql").format(**names))
     _confine(con, [path for table in TABLES for path in manifest.paths(root, table)])
     return con
-
-
-def _files(root: Path, manifest: Manifest, table: str) -> str:
-    types = stored_types(table)
-    paths = manifest.paths(root, table)
-    if not paths:
-        nulls = ", ".join(f"NULL::{type_} AS {name}" for name, type_ in types.items())
-        return f"(SELECT {nulls}, NULL::DATE AS date WHERE false)"
-    # DuckDB takes the types from the first file; the hive type is ours to say.
-    return (
-        f"(SELECT {', '.join(types)}, date FROM read_parquet({listed(paths)}, "
-        "hive_partitioning = true, hive_types = {'date': DATE}))"
-    )
 
 
 def _confine(con: duckdb.DuckDBPyConnection, paths: list[str]) -> None:

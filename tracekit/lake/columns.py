@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from hashlib import sha256
 
 from tracekit.models import REPLACED
 from tracekit.schema import SPAN_COLUMNS, TABLES, Column, Kind, Stage, scanned_columns, sql_type
@@ -85,3 +86,13 @@ def stored_types(table: str) -> dict[str, str]:
     if table == "spans":
         types |= {column.name: sql_type(column) for column in kept_columns()}
     return types | _OWN.get(table, {})
+
+
+@cache
+def layout() -> str:
+    """Return a name for the columns all files are written with today.
+
+    Files with another layout, or none, were written before a column was added.
+    """
+    described = repr([(table, stored_types(table)) for table in TABLES])
+    return sha256(described.encode()).hexdigest()[:8]

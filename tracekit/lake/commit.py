@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import secrets
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 
 from tracekit.errors import LakeError
+from tracekit.lake.columns import layout
 from tracekit.lake.manifest import Manifest, Part, publish, sync_folder
 from tracekit.lake.parts import ROW_GROUP, write_parts
 from tracekit.lake.store import remove
@@ -72,11 +74,11 @@ class Commit:
             raise self._unwritable(error) from error
         with self._lock:
             for date, file in files.items():
-                part = self._parts.setdefault(date, Part(date, self._id, {}))
+                part = self._parts.setdefault(date, Part(date, self._id, {}, layout=layout()))
                 part.rows[table] = file.rows
                 if table == "sessions":
-                    self._parts[date] = Part(
-                        date, self._id, part.rows, file.min_start_ns, file.max_end_ns
+                    self._parts[date] = replace(
+                        part, min_start_ns=file.min_start_ns, max_end_ns=file.max_end_ns
                     )
 
     def publish(

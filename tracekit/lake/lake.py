@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import duckdb
 
-from tracekit.errors import LakeError, UsageError
+from tracekit import inbox
+from tracekit.errors import LakeError, TracekitError, UsageError
 from tracekit.lake import catalogue, store
 from tracekit.lake.labels import label_table
 from tracekit.lake.manifest import Manifest, latest
 from tracekit.lake.store import LakeInfo, sweep, write_lock
+from tracekit.lake.take_in import take_in
 from tracekit.lake.upkeep import compact, expire, write_labels
 
 if TYPE_CHECKING:
@@ -26,11 +29,19 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_log = logging.getLogger("tracekit")
+
 SMALL_ROWS = 250_000
 """A part with fewer rows in its largest table is small: worth merging with others."""
 
 MANY_PARTS = 16
 """A date with this many small parts is compacted after the write that made the last of them."""
+
+MUCH_BYTES = 16 << 20
+"""An inbox of this size takes a second or more to take in: worth a word before."""
+
+_TAKE_IN_WAIT_S = 1.0
+"""How long a reader waits for a writer to be able to take in the inbox."""
 
 _ATTEMPTS = 5
 """Reads of a moving lake: each fails only if files vanished while it ran."""
@@ -39,7 +50,9 @@ _ATTEMPTS = 5
 class Lake:
     """The tables `sessions`, `tasks`, `attempts`, `outcomes` and `spans` in a folder.
 
-    Readers need no lock: they see one version, whole. Writers take turns.
+    Readers need no lock: they see one version, whole. Writers take turns. What processes left in
+    the lake's inbox is taken in before each reading; where that is not possible, because the lake
+    is read-only or somebody writes, the reader is told so and sees what is there.
 
         lake = Lake.open(".tracekit", create=True)
         lake.ingest(open_sources(["traces.jsonl.gz"]))
@@ -51,26 +64,39 @@ class Lake:
         wait_s: How long a writer waits for another one.
     """
 
-    def __init__(self, path: Path, info: LakeInfo, wait_s: float) -> None:
+    def __init__(
+        self, path: Path, info: LakeInfo, wait_s: float, tell: Callable[[str], None]
+    ) -> None:
         self.path = path
         self.info = info
         self.wait_s = wait_s
+        self._tell = tell
 
     @classmethod
-    def open(cls, path: str | Path, *, create: bool = False, wait_s: float = 10.0) -> Self:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        create: bool = False,
+        wait_s: float = 10.0,
+        tell: Callable[[str], None] = _log.warning,
+    ) -> Self:
         """Open a lake.
 
         Args:
             path: Its folder.
-            create: Make one where the folder is absent or empty.
+            create: Make one where the folder is absent or empty. Where processes left spans and
+                nothing else is, one is made in any case.
             wait_s: How long a write waits for another writer.
+            tell: Called with a line for the user about taking in the inbox; logged by default.
 
         Raises:
             LakeError: There is no lake, or a folder of other things, or one of a newer version.
         """
         root = Path(path).absolute()
+        create = create or store.has_only_inbox(root)
         info = store.create(root) if create else store.read_info(root)
-        return cls(root, info, wait_s)
+        return cls(root, info, wait_s, tell)
 
     def manifest(self) -> Manifest:
         """Return the newest version's list of parts."""
@@ -86,6 +112,7 @@ class Lake:
         Args:
             as_of_ns: Resolve outcomes by the verdicts known then, UTC, ns since 1970.
         """
+        self._take_in()
         return catalogue.connect(self.path, self.manifest(), as_of_ns)
 
     def read(
@@ -100,6 +127,7 @@ class Lake:
         Raises:
             LakeError: Files are missing though no writer replaced them.
         """
+        self._take_in()
         for _ in range(_ATTEMPTS):
             manifest = self.manifest()
             try:
@@ -233,6 +261,20 @@ class Lake:
             raise UsageError(f"{before_date!r} is not a date: write it YYYY-MM-DD") from error
         with write_lock(self.path, self.wait_s):
             expire(self.path, self._settled(), first)
+
+    def _take_in(self) -> None:
+        """Import what lies in the inbox, so that a reader sees it; never fail the reader."""
+        try:
+            waiting = inbox.state(self.path)
+            if not waiting.bytes:
+                return
+            if waiting.bytes >= MUCH_BYTES:
+                self._tell(f"taking in {waiting.bytes / 1e6:,.0f} MB of new spans")
+            with write_lock(self.path, min(self.wait_s, _TAKE_IN_WAIT_S)):
+                key = self.info.fingerprint_key
+                self._tidy(take_in(self.path, self._settled(), key, self._tell))
+        except (TracekitError, OSError, duckdb.Error) as error:
+            self._tell(f"new spans wait in {self.path / inbox.FOLDER}, not shown yet: {error}")
 
     def _settled(self) -> Manifest:
         manifest = self.manifest()

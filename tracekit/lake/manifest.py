@@ -37,6 +37,7 @@ class Part:
         rows: Rows by table; a table without rows has no file.
         min_start_ns: Start of the earliest session, or None in a part of labels alone.
         max_end_ns: End of the latest session, or None.
+        layout: Which columns its files have (`columns.layout`); None before that was noted.
     """
 
     date: str
@@ -44,6 +45,7 @@ class Part:
     rows: dict[str, int] = field(hash=False)
     min_start_ns: int | None = None
     max_end_ns: int | None = None
+    layout: str | None = None
 
     def path(self, table: str) -> str:
         """Return the file of a table, relative to the lake."""
@@ -151,7 +153,7 @@ def _encode(manifest: Manifest) -> dict[str, Any]:
     return {
         "version": manifest.version,
         "parts": [
-            [part.date, part.id, part.rows, part.min_start_ns, part.max_end_ns]
+            [part.date, part.id, part.rows, part.min_start_ns, part.max_end_ns, part.layout]
             for part in manifest.parts
         ],
         "imports": manifest.imports,

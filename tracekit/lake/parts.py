@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tracekit.lake.columns import stored_types
+from tracekit.lake.columns import layout, stored_types
 from tracekit.lake.sql import listed
 from tracekit.schema import TABLES, Kind
 
@@ -116,14 +116,33 @@ def write_parts(
     return files
 
 
-def rows_of(root: Path, parts: Collection[Part], table: str) -> str:
-    """Return a query for the rows of a table in some parts that have any, with their `date`."""
-    names = ", ".join(stored_types(table))
-    paths = listed([str(root / part.path(table)) for part in parts])
-    return (
-        f"SELECT {names}, date FROM read_parquet({paths}, hive_partitioning = true, "
-        "hive_types = {'date': VARCHAR})"
-    )
+def rows_of(root: Path, parts: Collection[Part], table: str, date_type: str = "VARCHAR") -> str:
+    """Return a query for the rows of a table in some parts, with their `date`.
+
+    Columns that were added after a part was written are null there.
+
+    Args:
+        root: The lake.
+        parts: The parts; those without rows in the table are left out.
+        table: The table.
+        date_type: Type of `date`, DATE or VARCHAR.
+    """
+    types = stored_types(table)
+    held = [part for part in parts if table in part.rows]
+    nulls = ", ".join(f"NULL::{type_} AS {name}" for name, type_ in types.items())
+    empty = f"SELECT {nulls}, NULL::{date_type} AS date WHERE false"
+    if not held:
+        return empty
+    paths = listed([str(root / part.path(table)) for part in held])
+    options = f"hive_partitioning = true, hive_types = {{'date': {date_type}}}"
+    rows = f"SELECT * FROM read_parquet({paths}, {options})"
+    if any(part.layout != layout() for part in held):
+        # DuckDB takes the columns from the first file unless it has to look into all of them.
+        rows = (
+            f"SELECT * FROM ({empty} UNION ALL BY NAME "
+            f"SELECT * FROM read_parquet({paths}, {options}, union_by_name = true))"
+        )
+    return f"SELECT {', '.join(types)}, date FROM ({rows})"
 
 
 def parquet_schema(table: str) -> pa.Schema:

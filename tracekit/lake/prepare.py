@@ -21,7 +21,7 @@ from tracekit.lake.sources import Progress, Source
 from tracekit.lake.summary import Failed
 from tracekit.otlp.scan import scan
 from tracekit.schema import arrow_schema
-from tracekit.stops.inspection import inspect_table
+from tracekit.stops.outputs import inspect_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from tracekit.errors import LakeError
+from tracekit.inbox import FOLDER, ensure_key
 from tracekit.lake.manifest import LOG, Manifest, Part, sync_folder, write_durably
 from tracekit.schema import SCHEMA_VERSION, TABLES
 
@@ -32,7 +33,7 @@ class LakeInfo:
     Attributes:
         schema_version: Version of the tables, see `tracekit.schema.SCHEMA_VERSION`.
         fingerprint_key: Key of the fingerprints, random per lake: the same text has the same
-            fingerprint in one lake and different ones in two.
+            fingerprint in one lake and different ones in two. See `inbox.ensure_key`.
         created_ns: When the lake was made, UTC, ns since 1970.
         writer: Distribution and version that made it.
     """
@@ -51,12 +52,25 @@ def create(root: Path) -> LakeInfo:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        foreign = [path for path in root.iterdir() if not path.name.startswith(_TEMPORARY)]
-        if not foreign:
+        if not _others(root):
             _write_info(root)
     except OSError as error:
         raise LakeError(f"{root}: cannot make a lake here: {error.strerror}") from error
     return read_info(root)
+
+
+def has_only_inbox(root: Path) -> bool:
+    """Return whether processes left spans where no lake was made yet."""
+    try:
+        return (root / FOLDER).is_dir() and not _others(root)
+    except OSError:  # reading the lake's description says what is wrong with the folder
+        return False
+
+
+def _others(root: Path) -> list[str]:
+    """Return what is in a folder beside an inbox and what a crashed making of a lake left."""
+    names = (path.name for path in root.iterdir())
+    return [name for name in names if name != FOLDER and not name.startswith(_TEMPORARY)]
 
 
 def read_info(root: Path) -> LakeInfo:
@@ -97,7 +111,7 @@ def _absent(root: Path) -> str:
 
 
 def _write_info(root: Path) -> None:
-    info = LakeInfo(SCHEMA_VERSION, secrets.randbits(63), time.time_ns(), _writer())
+    info = LakeInfo(SCHEMA_VERSION, ensure_key(root), time.time_ns(), _writer())
     temporary = root / f"{_TEMPORARY}{secrets.token_hex(8)}"
     write_durably(temporary, json.dumps(asdict(info), indent=2).encode())
     with suppress(FileExistsError):  # somebody else made the lake just now: theirs counts

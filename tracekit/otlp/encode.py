@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tracekit.otlp.gather import copy_other_fields
+from tracekit.otlp.varints import varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,19 +21,6 @@ RESOURCE_SPANS_TAG = 0x0A
 """Tag of ``ExportTraceServiceRequest.resource_spans``."""
 CHILDREN_TAG = 0x12
 """Tag of ``ResourceSpans.scope_spans`` and of ``ScopeSpans.spans``."""
-
-
-_MORE = 0x80
-
-
-def varint(value: int) -> bytes:
-    """Encode a non-negative integer as a protobuf varint."""
-    out = bytearray()
-    while value >= _MORE:
-        out.append(value % _MORE | _MORE)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def length_delimited(tag: int, *payload: bytes | memoryview) -> Iterator[bytes | memoryview]:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
-from tracekit.otlp.encode import RESOURCE_SPANS_TAG, varint
+from tracekit.otlp.encode import RESOURCE_SPANS_TAG
 from tracekit.otlp.streams import ZSTD_MAGIC, Stream
+from tracekit.otlp.varints import LONGEST, read_varint, varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,6 @@ _SIZES: Final = {1: 8, 5: 4}
 """Bytes of the fixed-size wire types."""
 _RESOURCE_FIELDS: Final = frozenset({1, 2, 3, 1000})
 """resource, scope_spans, schema_url, and what instrumentation libraries were before scopes."""
-_MAX_VARINT: Final = 10
 
 
 class Framing(enum.Enum):
@@ -37,23 +37,6 @@ class Framing(enum.Enum):
 
 class _Short(Exception):  # noqa: N818  not an error: the bytes at hand end here
     pass
-
-
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return the varint at `at` and the position after it.
-
-    Raises:
-        IndexError: The bytes end within it.
-        ValueError: It is longer than ten bytes.
-    """
-    value = 0
-    for shift in range(0, 7 * _MAX_VARINT, 7):
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004  the continuation bit
-            return value, at
-    raise ValueError
 
 
 def framing_of(head: bytes) -> tuple[Framing, bool] | None:
@@ -230,7 +213,7 @@ def _stream_varint(stream: Stream) -> int | None:
         return None
     while data[-1] & 0x80:
         byte = stream.upto(1)
-        if not byte or len(data) == _MAX_VARINT:
+        if not byte or len(data) == LONGEST:
             raise stream.error("no valid length here: not an OTLP protobuf file, or a damaged one")
         data += byte
     return read_varint(data, 0)[0]

@@ -22,7 +22,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
-from tracekit.otlp.encode import varint
+from tracekit.otlp.varints import varint
 
 Encoder = Callable[[Any], bytes]
 """Turns a JSON value into a field: its tag and its content."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import yaml
 
+from tracekit import inbox
 from tracekit.costs import default_book
 from tracekit.reports import query
 from tracekit.reports.table import ColumnSpec, Kind, Row, Table
@@ -49,7 +50,7 @@ def doctor(lake: Lake) -> Table:
     """
     counted = lake.read(lambda con: list(_counted(con)))
     prices = lake.read(lambda con: list(_prices(con)))
-    rows = (*_files(lake), *prices, *counted, *_versions())
+    rows = (*_files(lake), _inbox(lake), *prices, *counted, *_versions())
     notes = tuple(f"{row['check']}: {row['advice']}" for row in rows if row["advice"])
     return Table(f"Health of {lake.path}", _COLUMNS, rows, notes=notes)
 
@@ -85,6 +86,17 @@ def _files(lake: Lake) -> Iterator[Row]:
         f"{len(orphans):,}",
         "left by an interrupted import; the next one removes them" if orphans else "",
     )
+
+
+def _inbox(lake: Lake) -> Row:
+    """Say what lies there though the lake was read just now: applications may be running."""
+    state = inbox.state(lake.path)
+    if state.damaged:
+        advice = f"{state.damaged:,} files cannot be read; look at them, and delete them"
+        return _fact("inbox", f"{state.damaged:,} damaged files", advice)
+    if state.bytes:
+        return _fact("inbox", f"{state.files:,} files, {state.bytes / 1e6:,.1f} MB, wait")
+    return _fact("inbox", "empty")
 
 
 def _prices(con: duckdb.DuckDBPyConnection) -> Iterator[Row]:
