@@ -158,12 +158,12 @@ def test_tool_keys_and_generic_content_are_told_apart(key: str, column: str) -> 
     [
         ("agent_step", "step"),
         ("execute_event_loop_cycle", "step"),
-        ("execute_task", "task"),
+        ("execute_task", "step"),
         ("user_prompt_processing", "step"),
     ],
 )
 def test_kinds_outside_the_enum_are_known(word: str, operation: str) -> None:
-    """Operations that frameworks made up are steps or tasks, never model calls."""
+    """Operations that frameworks made up are steps, never model calls."""
     assert load().values["operation"][ANY][word] == operation
 
 
@@ -213,7 +213,7 @@ def test_new_and_old_names_of_the_conventions() -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        "tracekit.cost.usd",
+        "tracekit.cost.reported_usd",
         "gen_ai.usage.cost.amount",
         "operation.cost",
         "litellm.cost.total",

@@ -193,7 +193,7 @@ def test_a_tau2_session_leaves_the_simulated_user_out(tmp_path: Path) -> None:
         "gen_ai.usage.output_tokens": 7,
         "gen_ai.usage.cache_read.input_tokens": 60,
         "gen_ai.output.messages": chat.attributes["gen_ai.output.messages"],
-        "tracekit.cost.usd": 0.25,
+        "tracekit.cost.reported_usd": 0.25,
         "tracekit.gateway": "litellm",
     }
     assert chat.end_ns - chat.start_ns == 2 * 10**9  # from the message before it to its own
@@ -292,7 +292,7 @@ def test_all_tau2_sessions_of_a_run_are_imported(run: str, shared_data: Path) ->
         info = document["run_info"]
         if info["agent_cost"] is not None:
             session = costs[f"tau2-bench:{info['simulation_id']}"]
-            assert total(session, "tracekit.cost.usd") == pytest.approx(info["agent_cost"])
+            assert total(session, "tracekit.cost.reported_usd") == pytest.approx(info["agent_cost"])
     assert total(found, "gen_ai.usage.input_tokens") == sum(
         message["usage"]["prompt_tokens"]
         for document in documents

@@ -86,7 +86,7 @@ def test_the_native_finish_reason_wins_and_the_gateway_is_named(tmp_path: Path) 
         "gen_ai.usage.cache_read.input_tokens": 40,
         "gen_ai.usage.output_tokens": 20,
         "gen_ai.usage.reasoning.output_tokens": 5,
-        "tracekit.cost.usd": 0.5,
+        "tracekit.cost.reported_usd": 0.5,
     }
     assert (
         expected.items()
@@ -102,7 +102,7 @@ def test_a_response_without_native_reason_or_cost_takes_what_there_is(tmp_path: 
     message["extra"]["response"]["provider"] = "google"
     chat, _ = spans(write(tmp_path, trajectory(message, model_type="x.PortkeyModel")))
     assert chat.attributes["gen_ai.response.finish_reasons"] == ["STOP"]
-    assert chat.attributes["tracekit.cost.usd"] == 0.125
+    assert chat.attributes["tracekit.cost.reported_usd"] == 0.125
     assert chat.attributes["gen_ai.provider.name"] == "gcp.gemini"
     assert chat.attributes["tracekit.gateway"] == "portkey"
 
@@ -173,7 +173,7 @@ def test_all_trajectories_meet_their_labels(shared_data: Path) -> None:
     assert by_session(found).keys() == {row["session_id"] for row in outcomes}
     assert Counter(row["outcome"] for row in outcomes) == {"success": 171, "failure": 58}
     assert len({span.span_id for span in found}) == len(found)
-    assert total(found, "tracekit.cost.usd") == pytest.approx(99.40334, abs=1e-5)
+    assert total(found, "tracekit.cost.reported_usd") == pytest.approx(99.40334, abs=1e-5)
     chats = operations(found, "chat")
     reasons = Counter(span.attributes["gen_ai.response.finish_reasons"][0] for span in chats)
     assert reasons == {"STOP": 8984, "MAX_TOKENS": 1}

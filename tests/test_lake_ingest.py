@@ -263,7 +263,7 @@ def _made(number: int, facts: dict[str, Any]) -> Span:
         "tracekit.task.id": facts["task"],
         "gen_ai.agent.name": facts["agent"],
         "gen_ai.response.id": facts["response"],
-        "tracekit.cost.usd": facts["cost"],
+        "tracekit.cost.reported_usd": facts["cost"],
         "tracekit.done.status": facts["done"],
         "error.type": "timeout" if facts["failed"] else None,
     }

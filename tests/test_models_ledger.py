@@ -77,7 +77,7 @@ def test_the_last_task_gives_the_session_its_stop() -> None:
         *(
             span(
                 "task",
-                {"tracekit.task.id": name, "tracekit.stop.reason": code},
+                {"tracekit.task.id": name, "tracekit.stop.declared": code},
                 parent=root,
                 start=at,
                 end=end,
@@ -98,7 +98,7 @@ def test_the_last_task_gives_the_session_its_stop() -> None:
 def test_a_task_is_essential_unless_its_span_says_otherwise() -> None:
     """The mark on a mere step is about the step."""
     optional = {"tracekit.essential": False}
-    task = {"gen_ai.operation.name": "execute_task"}
+    task = {"tracekit.operation": "task"}
     root = span("invoke_agent", AGENT | {"gen_ai.conversation.id": "c"}, end=60)
     con = ledger(
         root,
@@ -243,8 +243,8 @@ def test_sessions_are_the_sums_of_their_attempts(calls: list[tuple[Any, ...]]) -
     ("code", "outcome"), [("limit.cost", "failure"), ("completed.declared", "success")]
 )
 def test_a_declared_stop_code_declares_its_outcome(code: str, outcome: str) -> None:
-    """`tracekit.stop.reason` is the application's word on the outcome too."""
-    con = ledger(span("invoke_agent", AGENT | {"tracekit.stop.reason": code}))
+    """`tracekit.stop.declared` is the application's word on the outcome too."""
+    con = ledger(span("invoke_agent", AGENT | {"tracekit.stop.declared": code}))
     assert rows(con, "outcomes", "outcome", "evidence", "source") == [
         (outcome, "declared", "stop.reason")
     ]
@@ -252,7 +252,7 @@ def test_a_declared_stop_code_declares_its_outcome(code: str, outcome: str) -> N
 
 def test_a_claim_the_final_state_contradicts_is_no_declaration() -> None:
     """A task that declares success and ends in a truncated answer is judged by its stop code."""
-    root = span("invoke_agent", AGENT | {"tracekit.stop.reason": "completed.declared"}, end=9)
+    root = span("invoke_agent", AGENT | {"tracekit.stop.declared": "completed.declared"}, end=9)
     cut = USED | {"gen_ai.response.finish_reasons": ["length"]}
     con = ledger(root, span("chat", cut, parent=root, start=1, end=8))
     assert row(con, "tasks", "stop_reason") == "completed.false_claim"

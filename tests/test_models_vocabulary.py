@@ -179,6 +179,27 @@ def test_approvals_and_side_effects_get_canonical_words() -> None:
     assert row(con, "sessions", "approvals") == 1
 
 
+def test_coordination_is_read_as_it_was_written() -> None:
+    """Approvals, fan-outs, plans and checkpoints have columns of their own."""
+    written: dict[str, Any] = {
+        "tracekit.approval.id": "a1",
+        "tracekit.approval.by_hash": -5,
+        "tracekit.approval.decided_ns": 7,
+        "tracekit.fanout.state": "cancelled",
+        "tracekit.fanout.size": 3,
+        "tracekit.plan.version": 2,
+        "tracekit.resume.of": "run-1",
+        "tracekit.replayed": True,
+        "tracekit.step.index": 4,
+        "tracekit.compensates": "00000000000000ab",
+        "tracekit.side_effect": "IRREVERSIBLE",
+    }
+    columns = "approval_id approval_by_hash approval_decided_ns fanout_state fanout_size "
+    columns += "plan_version resume_of replayed step_index compensates side_effect"
+    found = row(ledger(span("execute_tool", written)), "spans", *columns.split())
+    assert found == (*[*written.values()][:-1], "irreversible")
+
+
 @pytest.mark.parametrize(
     "attributes",
     [

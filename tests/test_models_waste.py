@@ -112,7 +112,7 @@ def test_another_task_goes_on() -> None:
 
 def test_a_status_of_an_early_step_does_not_end_the_task() -> None:
     """Of several statuses the last one to end is the task's."""
-    status = {"gen_ai.operation.name": "execute_task", "gen_ai.task.status": "success"}
+    status = {"tracekit.operation": "task", "tracekit.task.status": "success"}
     assert reasons(step(status, 1), step(USED, 3), step(status, 5), step(USED, 7)) == [
         None,
         "after_done",

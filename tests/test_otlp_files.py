@@ -21,7 +21,7 @@ from test_otlp_json import otlp_json
 
 from tracekit.errors import InputError
 from tracekit.importers.detect import open_sources
-from tracekit.otlp.encode import varint
+from tracekit.otlp.varints import varint
 from tracekit.otlp.reference import scan_reference
 from tracekit.otlp.streams import Limits
 

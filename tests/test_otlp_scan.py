@@ -16,9 +16,10 @@ from otlp_build import request, span
 from strategies import encoded, requests
 
 from tracekit.errors import InputError
-from tracekit.otlp.encode import select, varint
+from tracekit.otlp.encode import select
 from tracekit.otlp.reference import scan_reference
 from tracekit.otlp.scan import scan
+from tracekit.otlp.varints import varint
 
 SLOW = settings(deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -30,7 +30,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from tracekit.importers.detect import open_sources
-from tracekit.otlp.encode import varint
+from tracekit.otlp.varints import varint
 from tracekit.otlp.scan import scan
 
 if TYPE_CHECKING:

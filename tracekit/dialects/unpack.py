@@ -36,9 +36,17 @@ def parse(text: str, form: Form) -> Any:
 
 
 def pick(document: Any, path: str) -> Any:
-    """Return the value at a path of keys separated by slashes, or None; "" is the document."""
+    """Return the value at a path, or None.
+
+    Args:
+        document: What was parsed.
+        path: Keys and positions in lists, separated by slashes; "" is the document.
+    """
     for key in path.split("/") if path else ():
-        document = document.get(key) if isinstance(document, dict) else None
+        if isinstance(document, list):
+            document = document[int(key)] if key.isdecimal() and int(key) < len(document) else None
+        else:
+            document = document.get(key) if isinstance(document, dict) else None
     return document
 
 

@@ -193,7 +193,7 @@ class _Session:
                 **({} if failed else usage_attributes(call.merged("usage") or {})),
                 "gen_ai.output.messages": output_messages(text, calls, finish),
                 "tracekit.request.id": line.get("requestId"),
-                "tracekit.cost.usd": cost_of(call),
+                "tracekit.cost.reported_usd": cost_of(call),
                 "http.response.status_code": line.get("apiErrorStatus"),
             },
             parent=agent,

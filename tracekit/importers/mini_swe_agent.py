@@ -150,7 +150,7 @@ class _Session:
                 "gen_ai.output.messages": output_messages(text, calls, finish),
                 **_usage(usage),
                 "tracekit.service_tier.served": response.get("service_tier"),
-                "tracekit.cost.usd": cost,
+                "tracekit.cost.reported_usd": cost,
                 "tracekit.gateway": self._gateway,
                 "http.response.status_code": failure.get("code"),
                 "tracekit.stream.complete": False if failure else None,

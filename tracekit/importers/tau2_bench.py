@@ -123,7 +123,7 @@ class _Session:
                 "gen_ai.usage.cache_read.input_tokens": usage.get("cache_read_tokens"),
                 "gen_ai.usage.reasoning.output_tokens": usage.get("reasoning_tokens"),
                 "gen_ai.output.messages": output_messages(message.get("content"), calls, finish),
-                "tracekit.cost.usd": message.get("cost"),
+                "tracekit.cost.reported_usd": message.get("cost"),
                 "tracekit.gateway": "litellm",
             },
             client=True,

@@ -22,22 +22,37 @@ WHERE NOT EXISTS (SELECT 1 FROM dropped AS d WHERE d.row_id = n.row_id);
 
 -- Most instrumentations write the session key on some spans only. The root's key speaks for its
 -- trace; of several others the smallest, so that the answer does not depend on arrival order.
+-- Logfire scrubs whatever has "session" in its name: its note is the same everywhere and no key.
 CREATE OR REPLACE TEMP TABLE trace_sessions AS
+WITH own AS (
+    SELECT
+        trace_id,
+        parent_span_id,
+        CASE
+            WHEN session_key <> '' AND NOT starts_with(session_key, '[Scrubbed due to')
+                THEN session_key
+        END AS session_key
+    FROM received
+)
 SELECT
     trace_id,
     coalesce(
-        min(nullif(session_key, '')) FILTER (WHERE parent_span_id IS NULL),
-        min(nullif(session_key, ''))
+        min(session_key) FILTER (WHERE parent_span_id IS NULL), min(session_key)
     ) AS session_key
-FROM received
+FROM own
 GROUP BY trace_id;
 
 CREATE OR REPLACE TEMP VIEW keyed AS
 SELECT
     r.*,
-    coalesce(nullif(r.session_key, ''), t.session_key, r.trace_id) AS session_id,
     CASE
-        WHEN nullif(r.session_key, '') IS NOT NULL THEN 'attribute'
+        WHEN r.session_key <> '' AND NOT starts_with(r.session_key, '[Scrubbed due to')
+            THEN r.session_key
+        ELSE coalesce(t.session_key, r.trace_id)
+    END AS session_id,
+    CASE
+        WHEN r.session_key <> '' AND NOT starts_with(r.session_key, '[Scrubbed due to')
+            THEN 'attribute'
         WHEN t.session_key IS NOT NULL THEN 'trace'
         ELSE 'trace_id'
     END AS session_source

@@ -100,6 +100,36 @@ counted AS (
 SELECT p.row_id FROM placed AS p
 WHERE NOT EXISTS (SELECT 1 FROM counted AS c WHERE c.row_id = p.row_id);
 
+-- Two instrumentations side by side on one call, of which one writes no response id and is not
+-- current while the call is made (Langfuse's client, callbacks of frameworks): the span of another
+-- scope that encloses a call of the same usage tells of that call.
+INSERT INTO uncounted
+WITH candidates AS (
+    SELECT
+        m.row_id, m.session_id, r.scope_name, m.input_tokens, m.output_tokens, m.start_ns, m.end_ns
+    FROM model_calls AS m
+    JOIN numbered AS r ON r.row_id = m.row_id
+    WHERE m.input_tokens > 0
+        AND m.output_tokens > 0
+        AND NOT EXISTS (SELECT 1 FROM uncounted AS u WHERE u.row_id = m.row_id)
+),
+mixed AS (
+    SELECT session_id FROM candidates GROUP BY session_id HAVING min(scope_name) <> max(scope_name)
+),
+rivals AS (
+    SELECT c.* FROM candidates AS c JOIN mixed AS m ON m.session_id = c.session_id
+)
+SELECT DISTINCT outside.row_id
+FROM rivals AS outside
+JOIN rivals AS inside
+    ON inside.session_id = outside.session_id
+    AND inside.input_tokens = outside.input_tokens
+    AND inside.output_tokens = outside.output_tokens
+WHERE inside.scope_name <> outside.scope_name
+    AND outside.start_ns <= inside.start_ns
+    AND inside.end_ns <= outside.end_ns
+    AND inside.end_ns - inside.start_ns < outside.end_ns - outside.start_ns;
+
 CREATE OR REPLACE TEMP VIEW calls AS
 SELECT * FROM model_calls AS m -- narrow: join `normalised` for more
 WHERE NOT EXISTS (SELECT 1 FROM uncounted AS u WHERE u.row_id = m.row_id);
