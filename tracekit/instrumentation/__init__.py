@@ -1,0 +1,1 @@
+"""Instrumentation of running agents: decorators, client hooks, and where the spans go."""
