@@ -7,19 +7,35 @@
 -- Reads  normalised, calls, failures; stop_codes.
 -- Makes  waste (row_id, waste_reason).
 
+-- Calls are beside one another under one parent, and in the members of one fan-out.
 CREATE OR REPLACE TEMP TABLE cancelled_siblings AS
-WITH cancelled AS (
-    SELECT c.row_id, c.session_id, c.parent_span_id, c.start_ns, c.end_ns
+WITH suspects AS (
+    SELECT c.session_id
     FROM calls AS c
     JOIN failures AS f ON f.row_id = c.row_id
     JOIN stop_codes AS s ON s.code = f.failure_class
     WHERE s.category = 'cancelled' AND c.parent_span_id IS NOT NULL
+    GROUP BY c.session_id
+),
+placed AS (
+    SELECT c.row_id, c.session_id, c.start_ns, c.end_ns, coalesce(m.fanout_id, c.parent_span_id) AS place
+    FROM calls AS c
+    JOIN suspects AS x ON x.session_id = c.session_id
+    LEFT JOIN numbered AS m
+        ON m.span_id = c.parent_span_id AND m.trace_id = c.trace_id AND m.fanout_state IS NOT NULL
+),
+cancelled AS (
+    SELECT c.*
+    FROM placed AS c
+    JOIN failures AS f ON f.row_id = c.row_id
+    JOIN stop_codes AS s ON s.code = f.failure_class
+    WHERE s.category = 'cancelled'
 )
 SELECT DISTINCT c.row_id
 FROM cancelled AS c
-JOIN calls AS w
+JOIN placed AS w
     ON w.session_id = c.session_id
-    AND w.parent_span_id = c.parent_span_id
+    AND w.place = c.place
     AND w.start_ns < c.end_ns
     AND w.end_ns > c.start_ns
 WHERE NOT EXISTS (SELECT 1 FROM failures AS f WHERE f.row_id = w.row_id);

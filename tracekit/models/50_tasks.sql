@@ -13,7 +13,9 @@ WITH facts AS (
             s.status = 'error'
             OR (s.status = 'unset' AND s.error_type IS NOT NULL)
             OR w.canonical IN ('error', 'timeout')
-        ) AS is_tool_error
+        ) AS is_tool_error,
+        -- A verdict that comes as a trace of its own comes later: nothing of the work took that long.
+        s.operation = 'evaluation' AND s.parent_span_id IS NULL AS is_verdict
     FROM ledger_spans AS s
     LEFT JOIN words AS w ON w.column_name = 'tool_status' AND w.raw = lower(s.tool_status)
 )
@@ -29,8 +31,10 @@ SELECT
     arg_min(tenant_id, place) FILTER (WHERE tenant_id IS NOT NULL) AS tenant_id,
     arg_min(user_id, place) FILTER (WHERE user_id IS NOT NULL) AS user_id,
     min(place) AS place,
-    min(start_ns) AS start_ns,
-    max(coalesce(end_ns, start_ns)) AS end_ns,
+    coalesce(min(start_ns) FILTER (WHERE NOT is_verdict), min(start_ns)) AS start_ns,
+    coalesce(
+        max(coalesce(end_ns, start_ns)) FILTER (WHERE NOT is_verdict), max(coalesce(end_ns, start_ns))
+    ) AS end_ns,
     count(*) AS spans,
     count(*) FILTER (WHERE billable) AS llm_calls,
     count(*) FILTER (WHERE operation = 'tool') AS tool_calls,
@@ -54,8 +58,10 @@ SELECT
     sum(cost_usd) FILTER (WHERE waste_reason = 'after_done') AS wasted_after_done_usd,
     coalesce(bool_and(essential) FILTER (WHERE operation = 'task'), TRUE) AS essential,
     count(*) FILTER (WHERE operation = 'handoff' OR handoff_to IS NOT NULL) AS handoffs,
-    count(*) FILTER (WHERE operation = 'approval' OR approval_status IS NOT NULL) AS approvals,
-    bool_or(parent_span_id IS NULL AND end_ns IS NOT NULL) AS root_seen,
+    -- One that is decided elsewhere has a span for the request and one for the decision.
+    count(DISTINCT coalesce(approval_id, span_id))
+        FILTER (WHERE operation = 'approval' OR approval_status IS NOT NULL) AS approvals,
+    bool_or(parent_span_id IS NULL AND end_ns IS NOT NULL AND NOT is_verdict) AS root_seen,
     max(CASE WHEN sampling_weight > 0 THEN sampling_weight END) AS weight
 FROM facts
 GROUP BY session_id, task_id;

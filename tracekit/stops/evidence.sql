@@ -54,7 +54,9 @@ SELECT
     -- What runs the work. A span of something else (a query, a request) or unknown can only be around all of it.
     s.operation NOT IN ('llm', 'embeddings', 'rerank', 'retrieval', 'tool', 'guardrail', 'approval', 'evaluation', 'memory',
         'event', 'handoff', 'fetch_response')
-        AND (s.operation NOT IN ('other', 'unknown') OR s.parent_span_id IS NULL) AS is_frame,
+        AND (s.operation NOT IN ('other', 'unknown') OR s.parent_span_id IS NULL)
+        -- A try, or a member of a fan-out, fails for itself: what is around it says whether that mattered.
+        AND (s.operation <> 'step' OR (s.attempt IS NULL AND s.fanout_state IS NULL)) AS is_frame,
     s.operation IN ('session', 'task', 'workflow', 'agent', 'evaluation')
         OR (s.parent_span_id IS NULL AND s.operation <> 'guardrail') AS judges_task,
     s.operation IN ('agent', 'workflow', 'task', 'session') AS is_agent,
