@@ -12,7 +12,7 @@ from models_build import rows
 from traced import Recording, attributes, hex_id, recorded
 
 import tracekit
-from tracekit.instrumentation.calls import Attempt
+from tracekit.instrumentation.calls import Attempt, LlmCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,3 +182,13 @@ def test_off() -> None:
     with tracekit.retry("fetch") as work, work.attempt() as step:
         assert tracekit.attempt(str.upper)("a") == "A"
     assert step.number == 0
+
+
+def test_cancelled_between_tries(spans: Recording) -> None:
+    """A call that is cancelled while the client waits to try again was cancelled, not refused."""
+    call = LlmCall("openai", "gpt-4o", "chat").begin()
+    call.attempt(Attempt(1, 1, 2, http_status=429, error_type="rate_limit_exceeded"))
+    call.fail(asyncio.CancelledError())
+
+    (span,) = spans.all()
+    assert attributes(span)["error.type"] == "asyncio.exceptions.CancelledError"

@@ -64,6 +64,7 @@ class LlmCall(Step):
         "_cut",
         "_foreign",
         "_raw",
+        "_request",
         "_start_ns",
         "_state",
         "_streamed",
@@ -84,6 +85,7 @@ class LlmCall(Step):
         self._state: tuple[str | None, int | None, bool | None] = (None, None, None)
         self._attempts: list[Attempt] = []
         self._start_ns: int | None = None
+        self._request: Mapping[str, AttributeValue] = {}
         self._try = FIRST
 
     def begin(
@@ -112,7 +114,8 @@ class LlmCall(Step):
         name = f"{self.operation} {self.model}" if self.model else self.operation
         if self._take_try():
             known.update(self._try.attributes())
-        self.start(name, {**known, **(attributes or {})}, kind=SpanKind.CLIENT, start_ns=start_ns)
+        self._request = attributes or {}
+        self.start(name, {**known, **self._request}, kind=SpanKind.CLIENT, start_ns=start_ns)
         if self.span is not None:
             self.context = set_value(CALL_KEY, self, self.context)
         return self
@@ -268,11 +271,12 @@ class LlmCall(Step):
 
     def closing(self, error: str | None, result: object) -> None:
         """Work out what follows, tell the task, and write the tries."""
-        del result
+        # A cancellation may come between two tries: then it ended the call, not the last try's error.
+        cancelled = isinstance(result, BaseException) and not isinstance(result, Exception)
         last = self._attempts[-1] if self._attempts else None
         if last is not None:
             self._describe(last)
-            if error is not None and last.error_type is not None:
+            if error is not None and last.error_type is not None and not cancelled:
                 error = last.error_type
                 self.attributes[names.ERROR_TYPE] = error
         earlier = [(tried, self._account(self._tried(tried))) for tried in self._attempts[:-1]]
@@ -373,7 +377,7 @@ class LlmCall(Step):
                 names.REQUEST_ID: tried.request_id,
                 names.ERROR_TYPE: tried.error_type,
             }
-            span = self._child({**derived, **cleaned(known)}, tried)
+            span = self._child({**self._request, **derived, **cleaned(known)}, tried)
             if first == around.id:
                 first = f"{span.get_span_context().span_id:016x}"
 

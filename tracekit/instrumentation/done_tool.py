@@ -159,7 +159,7 @@ def _sign_off(name: str, given: str | dict[str, Any]) -> str:
 
 
 def _written(arguments: dict[str, Any], key: str) -> str | None:
-    """Return an argument as the task is to have it: a code or a name, and no prose of the model's."""
+    """Return an argument as the task is to have it: a code or a name, not prose."""
     runtime = STATE.runtime
     text: str | None = arguments.get(key)
     if runtime is None or text is None:

@@ -1,0 +1,179 @@
+"""Hooks of the SDKs that Stainless generates: openai and anthropic.
+
+All their requests go through `SyncAPIClient.request` or `AsyncAPIClient.request`, retries inside.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial, wraps
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from tracekit.instrumentation.clients import http
+from tracekit.instrumentation.clients.attempt import SITE
+from tracekit.instrumentation.clients.call import CURRENT, Call, Target, opened
+from tracekit.instrumentation.clients.imports import when_imported
+from tracekit.instrumentation.runtime import failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tracekit.instrumentation.clients.patches import Patches
+
+SDKS: Final = ("openai", "anthropic")
+
+_COPIES: Final = ("copy", "with_options")
+
+
+def kind(client: object) -> str | None:
+    """Return which of the SDKs a client object is of, or None."""
+    loaded = (sdk for sdk in SDKS if sdk in sys.modules)
+    return next((sdk for sdk in loaded if isinstance(client, _bases(sdk))), None)
+
+
+def module(sdk: str) -> str:
+    """Return the name of the module with the base of an SDK's clients."""
+    return f"{sdk}._base_client"
+
+
+def _bases(sdk: str) -> tuple[type, type]:
+    found = import_module(module(sdk))
+    return found.SyncAPIClient, found.AsyncAPIClient
+
+
+def _open(
+    sdk: str, client: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_async: bool
+) -> tuple[Call | None, Any]:
+    options = None
+    try:
+        options = kwargs["options"] if "options" in kwargs else args[1]
+        provider = getattr(client, "_gen_ai_provider_name", None)
+        call = opened(sdk, client, options.json_data, provider)
+        if call is not None:
+            http.watch(client._client, is_async=is_async)  # noqa: SLF001 - no public way
+    except Exception:  # noqa: BLE001 - the host goes on without us
+        failed(SITE)
+        return None, options
+    return call, options
+
+
+def _target(client: Any, options: Any) -> Target:
+    """Return where a request would have gone that was never sent."""
+    base = client.base_url
+    path = str(options.url).partition("?")[0]
+    return Target(options.method.upper(), base.host, base.path.rstrip("/") + path)
+
+
+def _raised(call: Call, client: Any, options: Any, error: BaseException) -> None:
+    try:
+        call.raised(error, _target(client, options))
+    except Exception:  # noqa: BLE001 - the host goes on without us
+        failed(SITE)
+
+
+def _sync(sdk: str, client: Any, request: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    call, options = _open(sdk, client, args, kwargs, is_async=False)
+    if call is None:
+        return request(*args, **kwargs)
+    token = CURRENT.set(call)
+    try:
+        result = request(*args, **kwargs)
+    except BaseException as error:
+        _raised(call, client, options, error)
+        raise
+    finally:
+        CURRENT.reset(token)
+    call.answered()
+    return result
+
+
+async def _async(
+    sdk: str, client: Any, request: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    call, options = _open(sdk, client, args, kwargs, is_async=True)
+    if call is None:
+        return await request(*args, **kwargs)
+    token = CURRENT.set(call)
+    try:
+        result = await request(*args, **kwargs)
+    except BaseException as error:
+        _raised(call, client, options, error)
+        raise
+    finally:
+        CURRENT.reset(token)
+    call.answered()
+    return result
+
+
+def instrument(sdk: str, patches: Patches) -> None:
+    """Hook all clients of an SDK, those there are and those to come."""
+
+    def hook() -> None:
+        for base, is_async in zip(_bases(sdk), (False, True), strict=True):
+            for owner in _owners(base):
+                patches.replace(owner, "request", partial(_method, sdk, is_async=is_async))
+
+    when_imported(module(sdk), hook)
+
+
+def _owners(base: type) -> Iterator[type]:
+    """Yield a class, and those below it that have a `request` of their own.
+
+    Other instrumentations put one there, which calls the method it found and never comes by here.
+    """
+    yield base
+    below: list[type] = base.__subclasses__()
+    while below:
+        owner = below.pop()
+        below += owner.__subclasses__()
+        if "request" in vars(owner):
+            yield owner
+
+
+def _method(sdk: str, function: Any, *, is_async: bool) -> Any:
+    if is_async:
+
+        @wraps(function)
+        async def request(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return await _async(sdk, self, function.__get__(self), *args, **kwargs)
+
+    else:
+
+        @wraps(function)
+        def request(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return _sync(sdk, self, function.__get__(self), *args, **kwargs)
+
+    return request
+
+
+def wrap(sdk: str, client: Any) -> None:
+    """Hook one client and the copies made of it."""
+    is_async = isinstance(client, _bases(sdk)[1])
+    request = client.request
+    if is_async:
+
+        @wraps(request)
+        async def observed(*args: Any, **kwargs: Any) -> Any:
+            return await _async(sdk, client, request, *args, **kwargs)
+
+    else:
+
+        @wraps(request)
+        def observed(*args: Any, **kwargs: Any) -> Any:
+            return _sync(sdk, client, request, *args, **kwargs)
+
+    client.request = observed
+    for name in _COPIES:
+        if hasattr(client, name):
+            setattr(client, name, _copying(sdk, getattr(client, name)))
+
+
+def _copying(sdk: str, copy: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(copy)
+    def copied(*args: Any, **kwargs: Any) -> Any:
+        client = copy(*args, **kwargs)
+        wrap(sdk, client)
+        return client
+
+    return copied
