@@ -11,9 +11,11 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tracekit.errors import UsageError
+from tracekit.inbox import ensure_key
 from tracekit.instrumentation import options, runtime
 from tracekit.instrumentation.scope import session
 from tracekit.instrumentation.setup import configure, diagnostics, flush, shutdown
+from tracekit.lake import Lake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,6 +182,28 @@ def test_fingerprint_keys() -> None:
     read = options.FINGERPRINT_KEY.value
     assert read("secret", name="x") == read("secret", name="x") != read("other", name="x")
     assert read(7, name="x") == read("7", name="x") == 7
+
+
+def test_the_lake_says_the_key(tmp_path: Path) -> None:
+    """Processes that write to one lake make fingerprints that compare, also with the lake's own."""
+    lake = tmp_path / "lake"
+    ask = "import tracekit; tracekit.configure({}); from tracekit.instrumentation import runtime"
+    tell = "print(runtime.active().settings.fingerprint_key)"
+    here, there = (
+        run(f"{ask.format('lake=' + repr(str(lake)))}; {tell}", cwd=tmp_path) for _ in range(2)
+    )
+    assert here == there == f"{ensure_key(lake)}\n"
+    assert Lake.open(lake, create=True).info.fingerprint_key == ensure_key(lake)
+
+
+def test_processes_that_export_elsewhere_have_keys_of_their_own(tmp_path: Path) -> None:
+    """Without a lake and without a key nobody else can guess what was fingerprinted."""
+    ask = "import tracekit; tracekit.configure(exporter=ConsoleSpanExporter())"
+    tell = "print(runtime.active().settings.fingerprint_key)"
+    head = "from opentelemetry.sdk.trace.export import ConsoleSpanExporter"
+    from_ = "from tracekit.instrumentation import runtime"
+    script = f"{head}; {from_}; {ask}; {tell}"
+    assert len({run(script, cwd=tmp_path) for _ in range(2)}) == 2
 
 
 @pytest.mark.parametrize(

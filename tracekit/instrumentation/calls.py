@@ -399,12 +399,12 @@ class LlmCall(Step):
 def _missing(span: Span, attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
     """Return the attributes a span of another instrumentation lacks.
 
-    Its stop values may be rewritten ones: then the provider's own go beside them.
+    It may rewrite the stop values, also after us: the provider's own go beside them.
     """
     there: Mapping[str, AttributeValue] = getattr(span, "attributes", None) or {}
     found = {name: value for name, value in attributes.items() if name not in there}
     raw = attributes.get(names.FINISH_REASONS)
-    if raw is not None and tuple(there.get(names.FINISH_REASONS, raw)) != raw:  # type: ignore[arg-type]
+    if raw is not None:
         found[names.STOP_PROVIDER] = ",".join(raw)  # type: ignore[arg-type]
     return found
 

@@ -39,11 +39,13 @@ class Destination(NamedTuple):
         name: For people.
         make: Makes the exporter; None where there is none of ours.
         once: Whether there is one exporter only, which a forked child shares.
+        in_lake: Whether it is the local lake.
     """
 
     name: str
     make: Callable[[], SpanExporter] | None
     once: bool = False
+    in_lake: bool = False
 
 
 def given(exporter: SpanExporter) -> Destination:
@@ -59,7 +61,7 @@ def to_lake(lake: Path) -> Destination:
 
         return LakeExporter(lake)
 
-    return Destination(f"lake {lake}", make)
+    return Destination(f"lake {lake}", make, in_lake=True)
 
 
 def from_environment(lake: Path) -> Destination:

@@ -156,8 +156,8 @@ CAPTURE_CONTENT: Final = Option("TRACEKIT_CAPTURE_CONTENT", _flag, _SWITCH, defa
 REDACT: Final[Option[Callable[[str], str] | None]] = Option(
     None, _function, "a function of a text that returns what may be written", default=None
 )
-FINGERPRINT_KEY: Final = Option(
-    "TRACEKIT_FINGERPRINT_KEY", _key, "an unsigned 64-bit number or a text", 0
+FINGERPRINT_KEY: Final[Option[int | None]] = Option(
+    "TRACEKIT_FINGERPRINT_KEY", _key, "an unsigned 64-bit number or a text", None
 )
 SAMPLE_RATIO: Final = Option("TRACEKIT_SAMPLE_RATIO", _share, "a number from 0 to 1", 1.0)
 SAMPLER_ARG: Final = Option("OTEL_TRACES_SAMPLER_ARG", _share, "a number from 0 to 1", 1.0)

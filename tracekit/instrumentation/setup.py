@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import secrets
 import threading
+from contextlib import suppress
 from functools import cache
 from multiprocessing import process, util
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +16,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.context import attach, get_current
 
 from tracekit.errors import UsageError
+from tracekit.inbox import ensure_key
 from tracekit.instrumentation import destinations, options, propagation
 from tracekit.instrumentation.processor import OWN
 from tracekit.instrumentation.providers import INSTALLED, destination_for, install, provider_for
@@ -32,6 +35,7 @@ from tracekit.instrumentation.runtime import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from opentelemetry.sdk.trace.export import SpanExporter
 
@@ -93,7 +97,8 @@ def configure(  # noqa: PLR0913 - each is told by name
         capture_content: Write messages, arguments and results on the spans; off.
         redact: Applied to content before it is written.
         fingerprint_key: Key of the fingerprints of arguments and results: a 64-bit number or a
-            text. Fingerprints made with one key compare.
+            text. Fingerprints made with one key compare. By default the key of the lake, or where
+            spans go elsewhere one of this process alone.
         sample_ratio: Share of sessions to keep, each whole; all. A provider of the application
             decides by itself, alike where its sampler is a `tracekit.SessionSampler`.
         exporter: Where spans go, instead of all that is said above.
@@ -116,8 +121,9 @@ def configure(  # noqa: PLR0913 - each is told by name
             INSTALLED.destination = "nowhere: switched off by the environment"
             return
         provider = provider_for(tracer_provider, value, told)
-        install(provider, destination_for(provider, exporter, told, value["lake"]), value)
-        _activate(provider, value)
+        destination = destination_for(provider, exporter, told, value["lake"])
+        install(provider, destination, value)
+        _activate(provider, value, in_lake=destination.in_lake)
         _once()
     if value["threads"]:
         propagation.patch()
@@ -190,10 +196,25 @@ def deriver() -> Derives:
     return Deriver()
 
 
-def _activate(provider: Any, value: dict[str, Any]) -> None:
+@cache
+def _own_key() -> int:
+    """Return the key of a process that was told none; its forked children have it too."""
+    return secrets.randbits(64)
+
+
+def _key(told: int | None, lake: Path | None) -> int:
+    if told is not None:
+        return told
+    if lake is not None:
+        with suppress(OSError):  # a folder that cannot be written: the exporter will say so
+            return ensure_key(lake)
+    return _own_key()
+
+
+def _activate(provider: Any, value: dict[str, Any], *, in_lake: bool) -> None:
     settings = Settings(
         lake=value["lake"],
-        fingerprint_key=value["fingerprint_key"],
+        fingerprint_key=_key(value["fingerprint_key"], value["lake"] if in_lake else None),
         capture_content=value["capture_content"],
         redact=value["redact"],
         inspect=value["inspect"],

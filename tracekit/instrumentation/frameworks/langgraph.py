@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tracekit.instrumentation import names
 from tracekit.instrumentation.decorate import _wrapped as wrapped
-from tracekit.instrumentation.frameworks.runs import Run, current_run, fail_tool
+from tracekit.instrumentation.frameworks.adopted import fail_tool
+from tracekit.instrumentation.frameworks.runs import Run, current_run
 from tracekit.instrumentation.runtime import failed
 from tracekit.instrumentation.tools import Tool, ToolStep
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 UNNAMED: Final = "LangGraph"
 """What LangGraph calls a graph without a name."""
+
+_WAITS: Final = frozenset({"GraphInterrupt", "NodeInterrupt"})
+_GOES_ON: Final = "ParentCommand"
+"""Exceptions by which a subgraph tells the graph around it."""
 
 _ENDS: Final = ("interrupt_before", "interrupt_after")
 """States of a graph that stands at a breakpoint."""
@@ -40,6 +45,16 @@ class GraphRun(Run):
         """Return LangGraph's word for where the graph stands."""
         del result
         return self.interrupted or "done"
+
+    def fail(self, error: BaseException) -> None:
+        """End the run with what it raised; a subgraph's way to wait, or to go on, is no error."""
+        kind = type(error).__name__
+        if kind in _WAITS:
+            self.interrupted = "interrupt"
+        if kind in _WAITS or kind == _GOES_ON:
+            self.finish()
+        else:
+            super().fail(error)
 
     def pause(self, event: Any) -> None:
         """Note that the graph stands and waits."""

@@ -17,7 +17,8 @@ from opentelemetry.context import attach, create_key, get_current, set_value
 from tracekit.instrumentation import names
 from tracekit.instrumentation.coordination import handoff
 from tracekit.instrumentation.decorate import _wrapped as wrapped
-from tracekit.instrumentation.frameworks.runs import Run, current_run, fail_tool
+from tracekit.instrumentation.frameworks.adopted import fail_tool
+from tracekit.instrumentation.frameworks.runs import Run, current_run
 from tracekit.instrumentation.runtime import STATE, failed
 from tracekit.instrumentation.scope import SCOPE_KEY, scope_of
 from tracekit.instrumentation.steps import Step, error_type

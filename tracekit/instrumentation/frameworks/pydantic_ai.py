@@ -10,7 +10,8 @@ import functools
 from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any, Final
 
-from tracekit.instrumentation.frameworks.runs import Run, fail_tool, tool_call
+from tracekit.instrumentation.frameworks.adopted import fail_tool, tool_call
+from tracekit.instrumentation.frameworks.runs import Run
 from tracekit.instrumentation.runtime import STATE, failed
 
 if TYPE_CHECKING:

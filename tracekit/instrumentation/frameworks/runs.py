@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from opentelemetry.context import Context, attach, create_key, detach, get_current, set_value
-from opentelemetry.trace import Span, get_current_span
+from opentelemetry.trace import get_current_span
 
 from tracekit.instrumentation import names
 from tracekit.instrumentation.agents import AgentStep
-from tracekit.instrumentation.evidence import Unit
-from tracekit.instrumentation.processor import OWN
-from tracekit.instrumentation.runtime import STATE, Runtime, failed, latched
+from tracekit.instrumentation.frameworks.adopted import AdoptedStep, attributes_of, is_own
+from tracekit.instrumentation.runtime import STATE, Runtime, failed, latched, worked
 from tracekit.instrumentation.scope import into, scope_of
-from tracekit.instrumentation.steps import Step, event
-from tracekit.instrumentation.tools import ToolStep, tool
+from tracekit.instrumentation.steps import event
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from contextvars import Token
 
     from opentelemetry.util.types import AttributeValue
@@ -32,54 +28,6 @@ _AGENT_SPANS: Final = {
 }
 """How other instrumentations mark the span of an agent's run."""
 _AGENT_NAMES: Final = (names.AGENT_NAME, "agent.name", "traceloop.entity.name")
-
-
-class _Adopted(Step):
-    """A step whose span another instrumentation made, and will end."""
-
-    __slots__ = ()
-
-    def take(self, runtime: Runtime, span: Span) -> None:
-        """Go on with the span that is current."""
-        self._runtime, self.span = runtime, span
-        self.context = get_current()
-        self.scope = scope_of(self.context)
-        self.attributes.update(self.scope.stamp)
-
-    def mark_failed(self, error: str) -> None:
-        """Give the span an error type; its status is its maker's."""
-        self.attributes[names.ERROR_TYPE] = error
-
-    def end(self, end_ns: int | None = None) -> None:
-        """Write what the span lacks, and leave it open."""
-        del end_ns
-        span = self.span
-        if span is not None and span.is_recording():
-            there = _attributes(span)
-            span.set_attributes({k: v for k, v in self.attributes.items() if k not in there})
-
-
-class AdoptedTool(_Adopted, ToolStep):
-    """A tool call that has a span already."""
-
-    __slots__ = ()
-
-
-class AdoptedStep(_Adopted, AgentStep):
-    """A run that has a span already."""
-
-    __slots__ = ()
-
-    def adopt(self, runtime: Runtime, span: Span, name: str | None) -> Self:
-        """Go on with a span that is not ours."""
-        self.take(runtime, span)
-        scope = self.scope
-        unit, root = scope.unit, scope.root
-        if unit is None:
-            self._unit = unit = Unit()
-            root = self
-        self.enter_scope(scope.with_agent(name, unit, root))
-        return self
 
 
 class Run:
@@ -113,7 +61,6 @@ class Run:
         *,
         unnamed: str | None = None,
         session: str | None = None,
-        attributes: Mapping[str, AttributeValue] | None = None,
     ) -> Self:
         """Start the run; never raises.
 
@@ -122,7 +69,6 @@ class Run:
             unnamed: The name of agents that were given none.
             session: The conversation as the framework knows it; it becomes the session where none
                 is open.
-            attributes: What else is known at the start.
         """
         runtime = STATE.runtime
         if runtime is None or latched(self.framework):
@@ -130,13 +76,14 @@ class Run:
         try:
             self.name = name
             given = None if name == unnamed else name
-            if not (self._is_part(given) or self._adopt(runtime, given)):
-                self._start(runtime, session, attributes or {})
+            self.context = get_current()
+            if not self._is_part(given):
+                self._start(runtime, given, session)
+            self.context = set_value(RUN_KEY, self, self.context)
         except Exception:  # noqa: BLE001 - the host goes on without us
             failed(self.framework)
         else:
-            context = get_current() if self.step is None or not self.context else self.context
-            self.context = set_value(RUN_KEY, self, context)
+            worked(self.framework)
         return self
 
     def _is_part(self, given: str | None) -> bool:
@@ -148,49 +95,46 @@ class Run:
             return False
         return given is None or given == around.name
 
-    def _adopt(self, runtime: Runtime, given: str | None) -> bool:
-        """Go on with the span of an agent that was made around this very run."""
-        span = get_current_span()
-        if not span.is_recording():
-            return False
-        scope = scope_of(get_current())
-        root = scope.root
-        if isinstance(root, AgentStep) and root.span is span:
-            around = current_run()
-            is_taken = around is not None and around.step is root
-            if is_taken or (given is not None and given != scope.agent_name):
-                return False
-            self.step, self.context = root, get_current()
-            return True
-        there = _attributes(span)
-        if _is_own(span) or not any(there.get(k) in v for k, v in _AGENT_SPANS.items()):
-            return False
-        called = next((there[key] for key in _AGENT_NAMES if key in there), None)
-        if given is not None and called is not None and given != called:
-            return False
-        name = given or (called if isinstance(called, str) else None)
-        self.step = step = AdoptedStep().adopt(runtime, span, name)
-        self.context, self._owned = step.context, True
-        return True
-
-    def _start(
-        self, runtime: Runtime, session: str | None, attributes: Mapping[str, AttributeValue]
-    ) -> None:
-        context = get_current()
-        scope = scope_of(context)
-        if session and scope.session_id is None and scope.unit is None:
-            opened = scope.with_session(session, {})
-            context = into(context, opened, propagate=runtime.settings.propagate)
-        known: dict[str, AttributeValue] = {names.OPERATION: "invoke_agent"}
-        if self.name:
-            known[names.AGENT_NAME] = self.name
-        token = attach(context)
+    def _start(self, runtime: Runtime, given: str | None, session: str | None) -> None:
+        if self._join(given):
+            return
+        token = attach(_in_session(runtime, session))
         try:
-            step = AgentStep().begin(self.name, {**known, **attributes})
+            step = self._adopted(runtime, given) or self._begun()
         finally:
             detach(token)
         if step.span is not None:
             self.step, self._owned, self.context = step, True, step.context
+
+    def _join(self, given: str | None) -> bool:
+        """Go on with the step the application opened right around this run, if it did."""
+        root, around = scope_of(get_current()).root, current_run()
+        is_around = isinstance(root, AgentStep) and root.span is get_current_span()
+        is_taken = around is not None and around.step is root
+        is_other = given is not None and given != scope_of(get_current()).agent_name
+        if not isinstance(root, AgentStep) or not is_around or is_taken or is_other:
+            return False
+        self.step = root
+        return True
+
+    def _adopted(self, runtime: Runtime, given: str | None) -> AgentStep | None:
+        """Go on with the span another instrumentation opened right around this run, if it did."""
+        span = get_current_span()
+        there = attributes_of(span)
+        is_agent = any(there.get(key) in words for key, words in _AGENT_SPANS.items())
+        if not span.is_recording() or is_own(span) or not is_agent:
+            return None
+        called = next((there[key] for key in _AGENT_NAMES if key in there), None)
+        if given is not None and called is not None and given != called:
+            return None
+        name = given or (called if isinstance(called, str) else None)
+        return AdoptedStep().adopt(runtime, span, name)
+
+    def _begun(self) -> AgentStep:
+        known: dict[str, AttributeValue] = {names.OPERATION: "invoke_agent"}
+        if self.name:
+            known[names.AGENT_NAME] = self.name
+        return AgentStep().begin(self.name, known)
 
     def enter(self) -> None:
         """Make the run current."""
@@ -262,6 +206,16 @@ class Run:
             unit.approval(status)
 
 
+def _in_session(runtime: Runtime, session: str | None) -> Context:
+    """Return the current context, in a session where nothing is open that has none."""
+    context = get_current()
+    scope = scope_of(context)
+    if not session or scope.session_id is not None or scope.unit is not None:
+        return context
+    opened = scope.with_session(session, {})
+    return into(context, opened, propagate=runtime.settings.propagate)
+
+
 def _close(step: AgentStep, error: BaseException | str | None) -> None:
     if error is None:
         step.finish()
@@ -275,54 +229,3 @@ def current_run() -> Run | None:
     """Return the innermost run of a framework we are in, or None."""
     run = get_current().get(RUN_KEY)
     return run if isinstance(run, Run) else None
-
-
-def tool_call(name: str, call_id: str | None, arguments: object) -> ToolStep:
-    """Return the step of a tool call, which has a span of its own unless there is one already.
-
-    Args:
-        name: The tool's name.
-        call_id: Id by which the model asked for the call.
-        arguments: Its arguments.
-    """
-    runtime, span = STATE.runtime, get_current_span()
-    there = _attributes(span)
-    is_there = there.get(names.OPERATION) == "execute_tool" and there.get(names.TOOL_NAME) == name
-    if runtime is None or not is_there or not span.is_recording() or _is_own(span):
-        return tool(name, call_id=call_id, arguments=arguments).open()
-    step = AdoptedTool({names.TOOL_NAME: name, names.TOOL_CALL_ID: call_id})
-    try:
-        step.take(runtime, span)
-        step.arguments(arguments)
-    except Exception:  # noqa: BLE001 - the host goes on without us
-        failed("tool.adopt")
-    return step
-
-
-def fail_tool(
-    step: ToolStep, error: BaseException, pauses: tuple[type[BaseException], ...] = ()
-) -> None:
-    """End a tool call with what it raised.
-
-    Args:
-        step: The tool call.
-        error: A call that is cancelled has not failed: why, the run around it tells.
-        pauses: Exceptions by which a tool waits for somebody.
-    """
-    if isinstance(error, pauses):
-        step.set(names.TOOL_STATUS, "pending")
-    elif isinstance(error, CancelledError):
-        step.set(names.TOOL_STATUS, "cancelled")
-    else:
-        step.fail(error)
-        return
-    step.finish()
-
-
-def _attributes(span: Span) -> Mapping[str, Any]:
-    return getattr(span, "attributes", None) or {}
-
-
-def _is_own(span: Span) -> bool:
-    scope = getattr(span, "instrumentation_scope", None)
-    return scope is not None and scope.name == OWN
