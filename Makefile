@@ -2,6 +2,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 WARM := from tracekit.otlp.scan import scan; scan(b"").table
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
@@ -16,10 +17,10 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint format types bench lock clean
+.PHONY: help demo test test-slow test-peers lint format types bench bench-overhead lock clean $(PEERS)
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## install tracekit and show a report on real or simulated agent sessions
 	@$(BIN)/tracekit demo
@@ -29,6 +30,9 @@ test: $(VENV)/.dev ## run the tests (a few minutes)
 
 test-slow: $(VENV)/.dev ## run the long ones: fuzzing, soak, comparisons with peers
 	@$(BIN)/python -m pytest -m slow
+
+test-peers: $(VENV)/.dev $(PEERS)/.ready ## run one agent under other instrumentations and compare the sessions
+	@$(BIN)/python -m pytest -m "slow or not slow" tests/test_peers.py
 
 lint: $(VENV)/.dev ## check style and formatting
 	@$(BIN)/ruff check .
@@ -44,13 +48,17 @@ types: $(VENV)/.dev ## check types, source and tests
 bench: $(VENV)/.dev ## measure, against peers in the same run
 	@$(BIN)/python benchmarks/run.py
 
+bench-overhead: $(VENV)/.dev ## measure what tracing costs per call; against peers too after `make .venv-peers`
+	@$(BIN)/python benchmarks/bench_overhead.py
+
 lock: $(VENV)/.dev ## choose the newest allowed versions and write them down with their hashes
 	@echo "setuptools>=77" | $(COMPILE) --upgrade pyproject.toml - --output-file requirements.lock
 	@$(COMPILE) --upgrade pyproject.toml --extra dev --constraints requirements.lock \
 		--output-file requirements-dev.lock
+	@$(COMPILE) --upgrade tests/peers/requirements.in --output-file requirements-peers.lock
 
-clean: ## remove what was built, the environment included
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## remove what was built, the environments included
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -78,3 +86,13 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@echo "compiling the span scanner, once"
 	@$(BIN)/python -c '$(WARM)'
 	@touch $(VENV)/.runtime $@
+
+# Instrumentations of others, to compare with: apart from what tracekit needs, and never imported by it.
+$(PEERS): $(PEERS)/.ready
+
+$(PEERS)/.ready: requirements-peers.lock | $(BIN)/python
+	@echo "installing what tracekit is compared with"
+	@$(BIN)/python -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip --quiet --disable-pip-version-check install \
+		--require-hashes --requirement requirements-peers.lock
+	@touch $@

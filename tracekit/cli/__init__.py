@@ -23,6 +23,7 @@ COMMANDS = {
     "sql": ("tracekit.cli.sql", "Run a query over the views of the lake."),
     "schema": ("tracekit.cli.schema", "What the views' columns mean."),
     "doctor": ("tracekit.cli.doctor", "Check the lake, and what its answers rest on."),
+    "simulate": ("tracekit.cli.simulate", "Scripted sessions with known truth, to test against."),
     "demo": ("tracekit.cli.demo", "Try it on simulated sessions."),
 }
 """Module and one line of every command, in the order of the help. The module has `command`."""

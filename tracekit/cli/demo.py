@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import click
@@ -10,18 +9,20 @@ from rich.text import Text
 
 from tracekit.cli import report, session, stops, terminal
 from tracekit.cli.options import Question
-from tracekit.demo.simulate import simulate
 from tracekit.errors import InputError
-from tracekit.importers.detect import open_sources
 from tracekit.lake.lake import Lake
 from tracekit.reports import session as session_report
 from tracekit.reports import sessions as sessions_report
 from tracekit.reports import stops as stops_report
 from tracekit.reports import success
 from tracekit.reports.query import Selection
+from tracekit.simulation.run import Run
+from tracekit.simulation.scenario import load
+from tracekit.simulation.targets import SimulatedSource
 
-_SHOWN = "stop_reason = 'truncated.mid_artifact'"
-"""The session that is shown: the provider says it ended well, the customer got half a file."""
+_SHOWN = "stop_reason = 'truncated.mid_artifact' AND llm_errors > 0"
+"""The session that is shown: the provider says it ended well, the customer got half a file. On the
+way a call failed and was tried again."""
 
 _SHORTEST = sessions_report.Order("spans", descending=False, limit=1)
 
@@ -52,10 +53,8 @@ def command(lake: Path) -> None:
 
 def _fill(lake: Path) -> None:
     """Bring the simulated sessions in the way every recording comes in."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "simulated-sessions.pb"
-        path.write_bytes(b"".join(simulate()))
-        summary = Lake.open(lake, create=True).ingest(open_sources([str(path)]))
+    source = SimulatedSource(Run(load("default"), jobs=1), lambda _: None)
+    summary = Lake.open(lake, create=True).ingest([source])
     for failed in summary.failed:
         raise InputError(f"the simulated sessions cannot be imported: {failed.why}")
     out = terminal.console()

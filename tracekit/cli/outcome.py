@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from tracekit.cli import options
-from tracekit.lake.lake import Lake
 from tracekit.reports import session
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def command(lake: Path, session_id: str, verdict: str, **details: str | None) ->
     before.
     """
     evidence, source = str(details["evidence"]), str(details["source"])
-    opened = Lake.open(lake)
+    opened = options.Question(lake, "table").opened()
     opened.add_outcome(session_id, verdict, evidence, source, task_id=details["task_id"])
     click.echo(f"{verdict} ({evidence} by {source}) recorded for {session_id}")
     if not opened.read(lambda con: session.exists(con, session_id, details["task_id"])):

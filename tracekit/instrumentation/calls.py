@@ -271,7 +271,7 @@ class LlmCall(Step):
 
     def closing(self, error: str | None, result: object) -> None:
         """Work out what follows, tell the task, and write the tries."""
-        # A cancellation may come between two tries: then it ended the call, not the last try's error.
+        # A cancellation may come between two tries: then that ended the call, no try's error.
         cancelled = isinstance(result, BaseException) and not isinstance(result, Exception)
         last = self._attempts[-1] if self._attempts else None
         if last is not None:

@@ -81,6 +81,7 @@ class Run:
                 self._start(runtime, given, session)
             self.context = set_value(RUN_KEY, self, self.context)
         except Exception:  # noqa: BLE001 - the host goes on without us
+            self.context = None
             failed(self.framework)
         else:
             worked(self.framework)

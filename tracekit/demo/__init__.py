@@ -1,1 +1,0 @@
-"""Simulated agent sessions, to try tracekit on."""
