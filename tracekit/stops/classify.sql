@@ -6,6 +6,7 @@
 --   success, but a failure was found            -> completed.false_claim; found contributes. With a passed verdict the claim
 --                                                  was true: found stays
 --   success, and a verdict confirms it          -> found (completed.verified)
+--   success, and work that went on after it     -> found (loop.unaware_done)
 --   failure, but a success was found            -> unknown.conflict
 --   everything else                             -> what was passed; found contributes
 CREATE OR REPLACE TEMP TABLE stops AS
@@ -43,6 +44,8 @@ weighed AS (
         CASE
             WHEN f.declared_code IS NULL OR f.code = f.declared_code THEN 'found'
             WHEN f.code = 'completed.verified' AND d.outcome = 'success' THEN 'found'
+            -- That it went on after saying so is only found where it said so.
+            WHEN f.code = 'loop.unaware_done' AND d.outcome = 'success' THEN 'found'
             WHEN d.outcome = 'success' AND f.outcome = 'failure' AND f.verdict = 'pass' THEN 'found'
             WHEN d.outcome = 'success' AND f.outcome = 'failure' AND f.code = 'completed.false_claim' THEN 'found'
             WHEN d.outcome = 'success' AND f.outcome = 'failure' THEN 'contradicted'

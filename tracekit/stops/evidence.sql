@@ -15,6 +15,8 @@ CREATE OR REPLACE TEMP TABLE stop_calls AS
 SELECT
     u.unit,
     s.operation = 'llm' AS is_llm,
+    -- A call of its own: not the wrapper around the attempts, not a second span of one call.
+    s.operation = 'llm' AND coalesce(s.billable, TRUE) AS is_counted,
     s.start_ns,
     coalesce(s.end_ns, s.start_ns) AS at_ns,
     coalesce(s.status, 'unset') AS status,
@@ -76,8 +78,8 @@ WITH
 ends AS (
     SELECT
         unit,
-        count(*) FILTER (WHERE is_llm) AS llm_calls,
-        count(*) FILTER (WHERE is_llm AND stop_class = 'tool_call') AS llm_tool_stops,
+        count(*) FILTER (WHERE is_counted) AS llm_calls,
+        count(*) FILTER (WHERE is_counted AND stop_class = 'tool_call') AS llm_tool_stops,
         max(at_ns) FILTER (WHERE is_llm) AS llm_end_ns,
         count(*) FILTER (WHERE NOT is_llm) AS tool_calls,
         max(at_ns) FILTER (WHERE NOT is_llm) AS tool_end_ns,
@@ -314,7 +316,7 @@ afterwards AS (
         count(*) FILTER (WHERE c.start_ns >= k.done_ns) AS calls_after_done
     FROM stop_calls AS c
     JOIN milestones AS k ON c.unit = k.unit
-    WHERE c.is_llm
+    WHERE c.is_counted
     GROUP BY c.unit
 ),
 executed AS (
@@ -337,8 +339,9 @@ failures AS (
     FROM stop_calls AS c
     LEFT JOIN seen_errors AS e ON e.raw = c.error_type
     LEFT JOIN http_values AS h ON h.status = c.http_status
-    WHERE c.status = 'error' OR c.tool_status = 'error' OR c.http_status >= 400 OR c.stop_class LIKE 'provider.%'
-        OR (c.status <> 'ok' AND c.tool_status IS NULL AND c.error_type IS NOT NULL)
+    WHERE (c.is_counted OR NOT c.is_llm)
+        AND (c.status = 'error' OR c.tool_status = 'error' OR c.http_status >= 400 OR c.stop_class LIKE 'provider.%'
+            OR (c.status <> 'ok' AND c.tool_status IS NULL AND c.error_type IS NOT NULL))
 ),
 failed_calls AS (
     SELECT

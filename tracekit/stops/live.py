@@ -34,6 +34,8 @@ _NAMES: Final = 4096
 """Names whose meaning is remembered: they come from outside, and are few."""
 
 
+_ABOUT_SUCCESS: Final = frozenset({"completed.verified", "loop.unaware_done"})
+"""Codes that say more about a declared success: that it was checked, or that work went on."""
 _RULED: Final = {"contradicted": "completed.false_claim", "conflict": "unknown.conflict"}
 """Rulings that give neither the code found nor the one passed."""
 
@@ -148,7 +150,7 @@ def _ruling(rules: _Rules, code: str, declared: str | None, verdict: object) -> 
         return "found" if confirmed else "contradicted"
     if outcomes == ("failure", "success"):
         return "conflict"
-    confirmed = code == "completed.verified" and outcomes[0] == "success"
+    confirmed = code in _ABOUT_SUCCESS and outcomes[0] == "success"
     return "found" if confirmed else "declared"
 
 
