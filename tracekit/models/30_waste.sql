@@ -7,38 +7,33 @@
 -- Reads  normalised, calls, failures; stop_codes.
 -- Makes  waste (row_id, waste_reason).
 
--- Calls are beside one another under one parent, and in the members of one fan-out.
+-- Calls are beside one another under one parent, and members of one fan-out with all that is in them.
 CREATE OR REPLACE TEMP TABLE cancelled_siblings AS
-WITH suspects AS (
-    SELECT c.session_id
+WITH cancelled AS (
+    SELECT c.row_id, c.session_id, c.trace_id, c.parent_span_id, c.start_ns, c.end_ns
     FROM calls AS c
     JOIN failures AS f ON f.row_id = c.row_id
     JOIN stop_codes AS s ON s.code = f.failure_class
     WHERE s.category = 'cancelled' AND c.parent_span_id IS NOT NULL
-    GROUP BY c.session_id
-),
-placed AS (
-    SELECT c.row_id, c.session_id, c.start_ns, c.end_ns, coalesce(m.fanout_id, c.parent_span_id) AS place
-    FROM calls AS c
-    JOIN suspects AS x ON x.session_id = c.session_id
-    LEFT JOIN numbered AS m
-        ON m.span_id = c.parent_span_id AND m.trace_id = c.trace_id AND m.fanout_state IS NOT NULL
-),
-cancelled AS (
-    SELECT c.*
-    FROM placed AS c
-    JOIN failures AS f ON f.row_id = c.row_id
-    JOIN stop_codes AS s ON s.code = f.failure_class
-    WHERE s.category = 'cancelled'
 )
 SELECT DISTINCT c.row_id
 FROM cancelled AS c
-JOIN placed AS w
+JOIN calls AS w
     ON w.session_id = c.session_id
-    AND w.place = c.place
+    AND w.parent_span_id = c.parent_span_id
     AND w.start_ns < c.end_ns
     AND w.end_ns > c.start_ns
-WHERE NOT EXISTS (SELECT 1 FROM failures AS f WHERE f.row_id = w.row_id);
+WHERE NOT EXISTS (SELECT 1 FROM failures AS f WHERE f.row_id = w.row_id)
+UNION
+SELECT c.row_id
+FROM cancelled AS c
+JOIN numbered AS m ON m.span_id = c.parent_span_id AND m.trace_id = c.trace_id
+JOIN numbered AS w
+    ON w.trace_id = c.trace_id
+    AND w.fanout_id = m.fanout_id
+    AND w.start_ns < c.end_ns
+    AND w.end_ns > c.start_ns
+WHERE m.fanout_state IS NOT NULL AND w.fanout_state = 'ok';
 
 -- A task is done when the first typed done event or done tool of it has ended. A task status counts
 -- only where there is none, and then the last one does, as steps of a task carry a status as well.
