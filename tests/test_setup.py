@@ -184,6 +184,15 @@ def test_fingerprint_keys() -> None:
     assert read(7, name="x") == read("7", name="x") == 7
 
 
+def test_captured_content_is_redacted_unless_something_else_is_asked_for() -> None:
+    """Capture without a word about redaction takes out what our patterns know."""
+    configure(exporter=InMemorySpanExporter(), capture_content=True)
+    settings = runtime.active()
+    assert settings is not None
+    assert settings.settings.redact is not None
+    assert "hunter2" not in settings.settings.redact('{"password": "hunter2"}')
+
+
 def test_the_lake_says_the_key(tmp_path: Path) -> None:
     """Processes that write to one lake make fingerprints that compare, also with the lake's own."""
     lake = tmp_path / "lake"

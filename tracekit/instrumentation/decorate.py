@@ -51,10 +51,14 @@ class Running(Protocol):
         """End it with an error."""
 
 
-class _Opens(Protocol):
+class Opens(Protocol):
+    """Starts a step around a call."""
+
     def open(
         self, args: tuple[object, ...] = (), kwargs: Mapping[str, object] | None = None
-    ) -> Running: ...
+    ) -> Running:
+        """Start it; never raises."""
+        ...
 
 
 S_co = TypeVar("S_co", bound=Running, covariant=True)
@@ -143,7 +147,7 @@ class Instrument(Generic[S_co]):
     def _decorate(self, function: Any) -> Any:
         if isinstance(function, (staticmethod, classmethod)):
             return type(function)(self._decorate(function.__func__))
-        return _wrapped(function, self.bind(function))
+        return wrapped(function, self.bind(function))
 
     def _decorate_class(self, cls: type[Any]) -> type[Any]:
         found = [name for name in self._methods if name in vars(cls)]
@@ -166,7 +170,13 @@ def name_of(function: Any) -> str:
     return name if isinstance(name, str) else type(function).__name__
 
 
-def _wrapped(function: Callable[..., Any], instrument: _Opens) -> Callable[..., Any]:
+def wrapped(function: Callable[..., Any], instrument: Opens) -> Callable[..., Any]:
+    """Return a function of the same kind with a step around its work.
+
+    Args:
+        function: Function, coroutine function, generator or async generator function.
+        instrument: Opens the step.
+    """
     if inspect.isasyncgenfunction(function):
         return _async_generator(function, instrument)
     if inspect.isgeneratorfunction(function):
@@ -176,7 +186,7 @@ def _wrapped(function: Callable[..., Any], instrument: _Opens) -> Callable[..., 
     return _function(function, instrument)
 
 
-def _function(function: Callable[..., Any], instrument: _Opens) -> Callable[..., Any]:
+def _function(function: Callable[..., Any], instrument: Opens) -> Callable[..., Any]:
     start = instrument.open
 
     @functools.wraps(function)
@@ -202,7 +212,7 @@ def _function(function: Callable[..., Any], instrument: _Opens) -> Callable[...,
     return wrapper
 
 
-def _coroutine(function: Callable[..., Any], instrument: _Opens) -> Callable[..., Any]:
+def _coroutine(function: Callable[..., Any], instrument: Opens) -> Callable[..., Any]:
     start = instrument.open
 
     @functools.wraps(function)
@@ -224,7 +234,7 @@ def _coroutine(function: Callable[..., Any], instrument: _Opens) -> Callable[...
     return wrapper
 
 
-def _generator(function: Callable[..., Any], instrument: _Opens) -> Callable[..., Any]:
+def _generator(function: Callable[..., Any], instrument: Opens) -> Callable[..., Any]:
     start = instrument.open
 
     @functools.wraps(function)
@@ -258,7 +268,7 @@ def _generator(function: Callable[..., Any], instrument: _Opens) -> Callable[...
     return wrapper
 
 
-def _async_generator(function: Callable[..., Any], instrument: _Opens) -> Callable[..., Any]:
+def _async_generator(function: Callable[..., Any], instrument: Opens) -> Callable[..., Any]:
     start = instrument.open
 
     @functools.wraps(function)
@@ -340,7 +350,7 @@ class _Begun:
         return self._step
 
 
-_FOLLOW: Final[dict[type[Any], Callable[[Callable[..., Any], _Opens], Callable[..., Any]]]] = {
+_FOLLOW: Final[dict[type[Any], Callable[[Callable[..., Any], Opens], Callable[..., Any]]]] = {
     CoroutineType: _coroutine,
     GeneratorType: _generator,
     AsyncGeneratorType: _async_generator,

@@ -95,7 +95,7 @@ def configure(  # noqa: PLR0913 - each is told by name
         lake: Folder of the local lake; `./.tracekit`. Given beside a provider that already exports,
             spans go to the lake as well.
         capture_content: Write messages, arguments and results on the spans; off.
-        redact: Applied to content before it is written.
+        redact: Applied to content before it is written; a `tracekit.Redaction` by default.
         fingerprint_key: Key of the fingerprints of arguments and results: a 64-bit number or a
             text. Fingerprints made with one key compare. By default the key of the lake, or where
             spans go elsewhere one of this process alone.
@@ -197,6 +197,14 @@ def deriver() -> Derives:
 
 
 @cache
+def _redaction() -> Redacts:
+    """Return what is taken out of content where nothing else was asked for."""
+    from tracekit.instrumentation.redaction import Redaction  # noqa: PLC0415 - reads the patterns
+
+    return Redaction()
+
+
+@cache
 def _own_key() -> int:
     """Return the key of a process that was told none; its forked children have it too."""
     return secrets.randbits(64)
@@ -216,7 +224,7 @@ def _activate(provider: Any, value: dict[str, Any], *, in_lake: bool) -> None:
         lake=value["lake"],
         fingerprint_key=_key(value["fingerprint_key"], value["lake"] if in_lake else None),
         capture_content=value["capture_content"],
-        redact=value["redact"],
+        redact=value["redact"] or (_redaction() if value["capture_content"] else None),
         inspect=value["inspect"],
         propagate=value["propagate"],
     )

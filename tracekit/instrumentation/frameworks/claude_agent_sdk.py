@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tracekit.instrumentation.clients.patches import Patches
 
+_API_ERROR: Final = "api_error"
 _ENDED: Final = (None, "completed")
 """Terminal reasons that say nothing more than the subtype."""
 
@@ -33,9 +34,15 @@ class ClaudeRun(Run):
     framework = "claude_agent_sdk"
     packages = ("claude_agent_sdk",)
 
-    def __init__(self) -> None:
+    def __init__(self, before: Any = None) -> None:
+        """Make a run.
+
+        Args:
+            before: Result of the run before in the same process of the loop, which counts on.
+        """
         super().__init__()
         self._turn: Turn | None = None
+        self._before = before
 
     def take(self, message: Any) -> None:
         """Take a message; the result ends the run. Never raises."""
@@ -43,7 +50,7 @@ class ClaudeRun(Run):
             return
         try:
             if self._turn is None:
-                self._turn = Turn(self.context)
+                self._turn = Turn(self.context, getattr(self._before, "model_usage", None) or {})
             self._belong(message)
             self._turn.take(message)
             if is_result(message):
@@ -72,7 +79,8 @@ class ClaudeRun(Run):
             self._turn.end(result)
         step = self.step
         if step is not None and self._owned and result.total_cost_usd is not None:
-            step.set(names.COST_REPORTED, result.total_cost_usd)
+            before_usd = getattr(self._before, "total_cost_usd", None) or 0
+            step.set(names.COST_REPORTED, max(result.total_cost_usd - before_usd, 0))
         error = _error_of(result)
         if error is None:
             self.finish(result)
@@ -106,10 +114,12 @@ def is_result(message: object) -> bool:
 def _state_of(result: Any) -> str | None:
     """Return the more special of the SDK's two words for how a run ended.
 
-    A failed call of the API ends with the subtype `success`: then that is no word for it.
+    A failed call of the API ends with `api_error`, whatever failed, or even with the subtype
+    `success`: where its status is known, neither is a word for it.
     """
     if result.terminal_reason not in _ENDED:
-        return str(result.terminal_reason)
+        is_told = result.terminal_reason == _API_ERROR and result.api_error_status is not None
+        return None if is_told else str(result.terminal_reason)
     is_success = result.subtype == "success"
     return None if is_success and result.is_error else str(result.subtype)
 
@@ -120,9 +130,9 @@ def _error_of(result: Any) -> str | None:
     return str(result.api_error_status or result.terminal_reason or result.subtype)
 
 
-def _begin(options: Any) -> ClaudeRun:
+def _begin(options: Any, before: Any = None) -> ClaudeRun:
     resumed = getattr(options, "resume", None)
-    return ClaudeRun().begin(None, session=resumed if isinstance(resumed, str) else None)
+    return ClaudeRun(before).begin(None, session=resumed if isinstance(resumed, str) else None)
 
 
 class _Messages:
@@ -184,6 +194,8 @@ def _observed(original: Callable[..., Any]) -> Callable[..., Any]:
 
 _runs: Final[WeakKeyDictionary[Any, ClaudeRun]] = WeakKeyDictionary()
 """Clients -> the run that their last prompt began."""
+_results: Final[WeakKeyDictionary[Any, Any]] = WeakKeyDictionary()
+"""Clients -> the result of the run before: its sums go on counting."""
 
 
 def _asked(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -192,7 +204,7 @@ def _asked(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     async def query(self: Any, *args: Any, **kwargs: Any) -> Any:
         if STATE.runtime is not None and self not in _runs:
-            _runs[self] = _begin(getattr(self, "options", None))
+            _runs[self] = _begin(getattr(self, "options", None), _results.get(self))
         try:
             return await original(self, *args, **kwargs)
         except BaseException as error:
@@ -225,6 +237,7 @@ class _Received:
             run.take(message)
             if is_result(message):
                 _runs.pop(self._client, None)
+                _results[self._client] = message
         return message
 
     def __getattr__(self, name: str) -> Any:
@@ -254,6 +267,7 @@ def _left(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _end(client: Any, error: BaseException) -> None:
+    _results.pop(client, None)
     run = _runs.pop(client, None)
     if run is not None:
         run.fail(error)

@@ -14,11 +14,20 @@ from opentelemetry.context import attach, detach
 
 from tracekit.instrumentation import names
 from tracekit.instrumentation.calls import LlmCall
+from tracekit.instrumentation.frameworks.claude_usage import (
+    Used,
+    is_model,
+    of_message,
+    of_model,
+    total,
+)
 from tracekit.instrumentation.runtime import STATE, count
 from tracekit.instrumentation.steps import event
 from tracekit.instrumentation.tools import ToolStep
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.context import Context
 
 OPEN_LIMIT: Final = 10_000
@@ -27,16 +36,23 @@ OPEN_LIMIT: Final = 10_000
 _MADE_UP: Final = "<synthetic>"
 """Model of messages the loop wrote itself, most of them about errors."""
 
-_NO_ERROR: Final = ("", None)
-
 
 class _Call(LlmCall):
     """A model call, which ended when its last message came."""
 
-    __slots__ = ("came_ns", "message")
+    __slots__ = ("called", "came_ns", "error", "is_exact", "is_main", "used")
 
+    called: str
     came_ns: int
-    message: Any
+    error: str | None
+    is_exact: bool
+    is_main: bool
+    used: Used
+
+    def stop_unless_known(self, raw: str) -> None:
+        """Note the stop value, where the messages did not tell it."""
+        if names.FINISH_REASONS not in self.attributes:
+            self.stop(raw)
 
     def closing(self, error: str | None, result: object) -> None:
         """Put the end where it was."""
@@ -60,18 +76,22 @@ class _Tool(ToolStep):
 class Turn:
     """The messages of one run, from prompt to result.
 
+    Its model calls are kept until the result has told what they used.
+
     Attributes:
-        last_error: Error of the last model call, or None.
+        context: That of the run.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, before: Mapping[str, Any]) -> None:
         """Begin.
 
         Args:
             context: That of the run.
+            before: Usage by model as the result of the run before told it.
         """
         self.context = context
-        self.last_error: str | None = None
+        self._before = before
+        self._ended: list[_Call] = []
         self._calls: dict[str | None, tuple[_Call, list[Any], str]] = {}
         self._sent_ns: dict[str | None, int] = {}
         self._tools: dict[str, _Tool] = {}
@@ -85,6 +105,8 @@ class Turn:
             self._answer(message)
         elif kind == "UserMessage":
             self._results(message)
+        elif kind == "StreamEvent":
+            self._event(message)
         elif kind == "SystemMessage" and message.subtype == "compact_boundary":
             event("compaction", {"gen_ai.conversation.compacted": True}, parent=self.context)
 
@@ -95,11 +117,17 @@ class Turn:
             result: The result message; None where the messages broke off.
         """
         for thread in list(self._calls):
-            self._finish_call(thread, getattr(result, "api_error_status", None))
+            self._end_call(thread)
+        if result is not None:
+            self._settle(result)
+        for call in self._ended:
+            _finish(call, getattr(result, "api_error_status", None))
+        self._ended.clear()
         for denial in getattr(result, "permission_denials", None) or ():
-            refused = self._failed.get(str(_field(denial, "tool_use_id")))
+            refused = self._failed.pop(str(_field(denial, "tool_use_id")), None)
             if refused is not None:
                 refused.denied()
+                refused.finish()
         for step in self._failed.values():
             step.failed("tool_error")
             step.finish()
@@ -115,39 +143,75 @@ class Turn:
         thread, now_ns = message.parent_tool_use_id, _now()
         key = message.message_id or str(id(message))
         if thread in self._calls and self._calls[thread][2] != key:
-            self._finish_call(thread)
+            self._end_call(thread)
         if thread not in self._calls:
             start_ns = min(self._sent_ns.get(thread, self._first_ns), now_ns)
-            self._calls[thread] = (self._begin_call(message, thread, start_ns), [], key)
+            model = None if message.model == _MADE_UP else message.model
+            self._calls[thread] = (self._begin_call(model, thread, start_ns), [], key)
         call, blocks, _ = self._calls[thread]
-        call.came_ns, call.message = now_ns, message
+        call.came_ns, call.called, call.is_main = now_ns, message.model, thread is None
         blocks += message.content
         _describe(call, message)
         for block in message.content:
             if type(block).__name__ == "ToolUseBlock":
                 self._begin_tool(block, thread)
 
-    def _begin_call(self, message: Any, thread: str | None, start_ns: int) -> _Call:
-        model = None if message.model == _MADE_UP else message.model
+    def _event(self, message: Any) -> None:
+        """Take what a partial message tells of the end of the answer it is part of."""
+        found = self._calls.get(message.parent_tool_use_id)
+        if found is None or message.event.get("type") != "message_delta":
+            return
+        call, delta = found[0], message.event.get("delta") or {}
+        output = (message.event.get("usage") or {}).get("output_tokens")
+        if isinstance(output, int):
+            call.used, call.is_exact = call.used._replace(output=output), True
+        if delta.get("stop_reason"):
+            call.stop(delta["stop_reason"])
+
+    def _begin_call(self, model: str | None, thread: str | None, start_ns: int) -> _Call:
         token = attach(self._context_of(thread))
         try:
             call = _Call("anthropic", model, "chat")
             call.begin(start_ns=start_ns)
         finally:
             detach(token)
+        call.used, call.is_exact = Used(), False
         return call
 
-    def _finish_call(self, thread: str | None, http_status: int | None = None) -> None:
+    def _end_call(self, thread: str | None) -> None:
         call, blocks, _ = self._calls.pop(thread)
         self._sent_ns[thread] = call.came_ns
-        message = call.message
-        self.last_error = error = None if message.error in _NO_ERROR else str(message.error)
-        if error is None:
+        if call.error is None:
             call.output(_output(blocks))
+        self._ended.append(call)
+        if len(self._ended) > OPEN_LIMIT:
+            _finish(self._ended.pop(0), None)
+
+    def _settle(self, result: Any) -> None:
+        """Give the calls what the result knows better."""
+        last = next((call for call in reversed(self._ended) if call.is_main), None)
+        if last is not None and last.error is None and result.stop_reason:
+            last.stop_unless_known(result.stop_reason)
+        for name, entry in (result.model_usage or {}).items():
+            calls = [call for call in self._ended if is_model(name, entry, call.called)]
+            now = of_model(entry).minus(of_model(self._before.get(name)))
+            self._give(now, calls, name)
+        if not result.model_usage:
+            self._give(of_message(result.usage) or Used(), self._ended, None)
+
+    def _give(self, told: Used, calls: list[_Call], model: str | None) -> None:
+        """Give what the calls lack to the last one; input they lack is that of calls unseen."""
+        rest = told.minus(total(call.used for call in calls))
+        open_ended = [call for call in calls if not call.is_exact]
+        if open_ended:
+            last = open_ended[-1]
+            last.used = last.used.plus(Used(output=rest.output))
+            rest = rest._replace(output=0)
+        if any(rest) and model is not None:
+            call = self._begin_call(model, None, self._first_ns)
+            call.came_ns = self._first_ns  # nobody knows when; it is not the last one
+            rest.tell(call)
             call.finish()
-        else:
-            call.response(http_status=http_status)
-            call.fail_with(error)
 
     def _begin_tool(self, block: Any, thread: str | None) -> None:
         if len(self._tools) + len(self._failed) >= OPEN_LIMIT:
@@ -169,7 +233,7 @@ class Turn:
         blocks = message.content if isinstance(message.content, list) else []
         results = [block for block in blocks if type(block).__name__ == "ToolResultBlock"]
         if results and thread in self._calls:
-            self._finish_call(thread)
+            self._end_call(thread)
         self._sent_ns[thread] = now_ns
         for block in results:
             step = self._tools.pop(block.tool_use_id, None)
@@ -188,25 +252,27 @@ class Turn:
         return self.context if step is None or step.span is None else step.context
 
 
-def _describe(call: LlmCall, message: Any) -> None:
-    used = message.usage
-    if isinstance(used, dict) and isinstance(used.get("input_tokens"), int):
-        read = used.get("cache_read_input_tokens") or 0
-        written = used.get("cache_creation_input_tokens") or 0
-        call.usage(
-            input_tokens=used["input_tokens"] + read + written,
-            output_tokens=used.get("output_tokens"),
-            cache_read_tokens=read,
-            cache_write_tokens=written,
-            cache_write_1h_tokens=(used.get("cache_creation") or {}).get(
-                "ephemeral_1h_input_tokens"
-            ),
-        )
-        call.response(service_tier=used.get("service_tier"))
+def _describe(call: _Call, message: Any) -> None:
+    call.error = str(message.error) if message.error else None
+    used = of_message(message.usage)
+    if used is not None:
+        call.used = used
+        call.response(service_tier=message.usage.get("service_tier"))
     if message.model != _MADE_UP:
         call.response(response_id=message.message_id, model=message.model)
-    if message.stop_reason:
+    if message.stop_reason and call.error is None:
         call.stop(message.stop_reason)
+        call.is_exact = used is not None
+
+
+def _finish(call: _Call, http_status: int | None) -> None:
+    if any(call.used):
+        call.used.tell(call)
+    if call.error is None:
+        call.finish()
+    else:
+        call.response(http_status=http_status)
+        call.fail_with(call.error)
 
 
 def _output(blocks: list[Any]) -> list[dict[str, Any]]:

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import functools
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from tracekit.instrumentation import names
-from tracekit.instrumentation.decorate import _wrapped as wrapped
+from tracekit.instrumentation.decorate import wrapped
 from tracekit.instrumentation.frameworks.adopted import fail_tool
 from tracekit.instrumentation.frameworks.runs import Run, current_run
 from tracekit.instrumentation.runtime import failed
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tracekit.instrumentation.clients.patches import Patches
+
+log: Final = logging.getLogger("tracekit")
 
 UNNAMED: Final = "LangGraph"
 """What LangGraph calls a graph without a name."""
@@ -164,7 +167,14 @@ def install(patches: Patches) -> None:
     calls = _Tools((GraphBubbleUp,))
     for name in ("run", "arun"):
         patches.replace(BaseTool, name, lambda original: wrapped(original, calls))
+    _install_listener(patches, main)
+
+
+def _install_listener(patches: Patches, main: Any) -> None:
+    managers = [f"get_{kind}_graph_callback_manager_for_config" for kind in ("sync", "async")]
+    if not all(hasattr(main, name) for name in managers):
+        log.warning("tracekit does not see the interrupts of this version of langgraph")
+        return
     listener = _listener()
-    for kind in ("sync", "async"):
-        name = f"get_{kind}_graph_callback_manager_for_config"
+    for name in managers:
         patches.replace(main, name, lambda original: _noting_pauses(original, listener))

@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 import logging
 from asyncio import CancelledError
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import attach, create_key, get_current, set_value
 
 from tracekit.instrumentation import names
 from tracekit.instrumentation.coordination import handoff
-from tracekit.instrumentation.decorate import _wrapped as wrapped
+from tracekit.instrumentation.decorate import wrapped
 from tracekit.instrumentation.frameworks.adopted import fail_tool
 from tracekit.instrumentation.frameworks.runs import Run, current_run
 from tracekit.instrumentation.runtime import STATE, failed
@@ -274,12 +275,12 @@ def install(patches: Patches) -> None:
 
 
 def _install_tools(patches: Patches) -> None:
-    from agents import tool as tools  # noqa: PLC0415
-    from agents.run_internal import tool_execution  # noqa: PLC0415
+    from agents import tool as tools  # noqa: PLC0415 - only where it is installed
 
     handler = "maybe_invoke_function_tool_failure_error_function"
-    if hasattr(tool_execution, _INVOKE) and hasattr(tools, handler):
-        patches.replace(tool_execution, _INVOKE, _traced_tool)
+    try:
+        execution = import_module("agents.run_internal.tool_execution")
+        patches.replace(execution, _INVOKE, _traced_tool)
         patches.replace(tools, handler, _noted_failure)
-    else:
+    except (ImportError, KeyError):  # these are the SDK's own, and may move
         log.warning("tracekit does not see the tool calls of this version of openai-agents")
