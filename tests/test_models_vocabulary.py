@@ -24,7 +24,7 @@ OPERATIONS: list[tuple[dict[str, Any], str]] = [
     ({"gen_ai.operation.name": "chat"}, "llm"),
     ({"gen_ai.operation.name": "agent_step"}, "step"),
     ({"gen_ai.operation.name": "execute_event_loop_cycle"}, "step"),
-    ({"gen_ai.operation.name": "execute_task"}, "task"),
+    ({"gen_ai.operation.name": "execute_task"}, "step"),
     ({"gen_ai.operation.name": "user_prompt_processing"}, "step"),
     ({"gen_ai.operation.name": "fetch_response"}, "fetch_response"),
     ({"openinference.span.kind": "RERANKER"}, "rerank"),

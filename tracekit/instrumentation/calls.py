@@ -114,8 +114,10 @@ class LlmCall(Step):
         name = f"{self.operation} {self.model}" if self.model else self.operation
         if self._take_try():
             known.update(self._try.attributes())
-        self._request = attributes or {}
-        self.start(name, {**known, **self._request}, kind=SpanKind.CLIENT, start_ns=start_ns)
+        if attributes:
+            self._request = attributes
+            known.update(attributes)
+        self.start(name, known, kind=SpanKind.CLIENT, start_ns=start_ns)
         if self.span is not None:
             self.context = set_value(CALL_KEY, self, self.context)
         return self
@@ -279,8 +281,13 @@ class LlmCall(Step):
             if error is not None and last.error_type is not None and not cancelled:
                 error = last.error_type
                 self.attributes[names.ERROR_TYPE] = error
-        earlier = [(tried, self._account(self._tried(tried))) for tried in self._attempts[:-1]]
-        self.attributes.update(self._account(self._facts(error)))
+        earlier = (
+            [(tried, self._account(self._tried(tried))) for tried in self._attempts[:-1]]
+            if len(self._attempts) > 1
+            else None
+        )
+        if self._runtime.deriver is not None or self.scope.unit is not None:
+            self.attributes.update(self._account(self._facts(error)))
         if last is not None and earlier:
             self._write_attempts(earlier, last)
 

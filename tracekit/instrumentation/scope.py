@@ -77,6 +77,8 @@ _NOWHERE: Final = Scope()
 
 def scope_of(context: Context) -> Scope:
     """Return the scope of a context; one without anything where none was opened."""
+    if not context:
+        return _NOWHERE
     scope = context.get(SCOPE_KEY)
     if isinstance(scope, Scope):
         return scope

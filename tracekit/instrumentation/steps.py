@@ -11,6 +11,7 @@ from tracekit.instrumentation import names
 from tracekit.instrumentation.facts import FrameFacts
 from tracekit.instrumentation.runtime import STATE, Runtime, failed, latched, worked
 from tracekit.instrumentation.scope import SCOPE_KEY, Scope, into, scope_of
+from tracekit.instrumentation.writing import write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,7 +88,7 @@ class Step:
                 name,
                 context,
                 kind,
-                {**scope.stamp, **attributes},
+                {**scope.stamp, **attributes} if scope.stamp else attributes,
                 start_time=start_ns,
                 record_exception=False,
                 set_status_on_exception=False,
@@ -139,7 +140,7 @@ class Step:
         span = self.span
         if span is not None:
             if self.attributes:
-                span.set_attributes(self.attributes)
+                write(span, self.attributes)
             span.end(self.end_ns)
 
     def closing(self, error: str | None, result: object) -> None:

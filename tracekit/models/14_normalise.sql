@@ -129,6 +129,50 @@ SELECT
     END AS usage_check
 FROM canonical;
 
+-- Two spans on one call of a tool: two instrumentations, or a framework's span around a decorated
+-- function. The inner one tells of the call, what is around it is a step: a span of the same tool
+-- that is the parent (within one instrumentation also with the same arguments: tools may call
+-- themselves), or encloses a span of another instrumentation (callbacks of frameworks have parents
+-- of their own).
+CREATE OR REPLACE TEMP TABLE retold_tools AS
+WITH tools AS (
+    SELECT
+        s.row_id, s.session_id, s.trace_id, s.span_id, s.parent_span_id, s.start_ns, s.end_ns,
+        r.scope_name, r.tool_args_hash,
+        coalesce(
+            r.tool_name,
+            r.entity_name,
+            CASE WHEN starts_with(r.name, 'execute_tool ') THEN substr(r.name, 14) ELSE r.name END
+        ) AS tool_name
+    FROM steps AS s
+    JOIN numbered AS r ON r.row_id = s.row_id
+    WHERE s.operation = 'tool'
+),
+mixed AS (
+    SELECT session_id FROM tools GROUP BY session_id HAVING min(scope_name) <> max(scope_name)
+),
+rivals AS (
+    SELECT t.* FROM tools AS t JOIN mixed AS m ON m.session_id = t.session_id
+)
+SELECT outside.row_id
+FROM tools AS outside
+JOIN tools AS inside
+    ON inside.trace_id = outside.trace_id
+    AND inside.parent_span_id = outside.span_id
+    AND inside.tool_name = outside.tool_name
+WHERE inside.scope_name <> outside.scope_name
+    OR inside.tool_args_hash = outside.tool_args_hash
+UNION
+SELECT outside.row_id
+FROM rivals AS outside
+JOIN rivals AS inside
+    ON inside.session_id = outside.session_id
+    AND inside.tool_name = outside.tool_name
+WHERE inside.scope_name <> outside.scope_name
+    AND outside.start_ns <= inside.start_ns
+    AND inside.end_ns <= outside.end_ns
+    AND inside.end_ns - inside.start_ns < outside.end_ns - outside.start_ns;
+
 -- The scanned span with its canonical columns in place of the raw ones. `entity_name` is the name of
 -- what the operation says. The span name is the last resort where conventions put the name there:
 -- OpenTelemetry behind the operation, the observability vendors (dialects.md 2a) alone. Dialects
@@ -137,7 +181,8 @@ CREATE OR REPLACE TEMP VIEW normalised AS
 SELECT
     -- What both sides know is read from `numbered`, which is streamed: `steps` is hashed, and every
     -- text it brings is copied.
-    s.* EXCLUDE (trace_id, span_id, parent_span_id, start_ns, end_ns),
+    s.* EXCLUDE (trace_id, span_id, parent_span_id, start_ns, end_ns, operation),
+    CASE WHEN t.row_id IS NULL THEN s.operation ELSE 'step' END AS operation,
     r.* EXCLUDE (
         row_id, agent_name, tool_name, task_id, task_name, tool_args_hash, tool_result_hash
     ),
@@ -171,4 +216,5 @@ SELECT
         ELSE r.tool_result_hash END AS tool_result_hash
 FROM steps AS s
 JOIN numbered AS r ON s.row_id = r.row_id
-LEFT JOIN named_by_span AS v ON v.dialect = s.dialect;
+LEFT JOIN named_by_span AS v ON v.dialect = s.dialect
+LEFT JOIN retold_tools AS t ON t.row_id = s.row_id;
