@@ -3,6 +3,8 @@
 TracekitError           anything a user can be told in one line; exit code 1
 ├── UsageError          the call itself was wrong; exit code 2
 ├── InputError          a file or request cannot be read as what it claims to be
+├── JournalError        the collector's journal cannot be read or written
+│   └── JournalFullError    no room for now: retry later
 └── LakeError           the lake is missing, locked, or of a newer version
 """
 
@@ -27,3 +29,19 @@ class InputError(TracekitError):
 
 class LakeError(TracekitError):
     """The lake cannot be used: absent, written by a newer version, or locked by another writer."""
+
+
+class JournalError(TracekitError):
+    """The journal cannot be used: a foreign or newer file, another collector's, a failing disk."""
+
+
+class JournalFullError(JournalError):
+    """The journal has no room now; what was sent is refused and may be sent again.
+
+    Attributes:
+        retry_seconds: How long to wait before the next try.
+    """
+
+    def __init__(self, message: str, retry_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds

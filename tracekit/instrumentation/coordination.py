@@ -65,11 +65,12 @@ def handoff(to: str, from_: str | None = None) -> Handoff:
             return Handoff(None)
         if step.scope.unit is not None:
             step.scope.unit.handoff(from_, to, step.start_ns or None)
+        context = step.context
         step.finish()
     except Exception:  # noqa: BLE001 - the host goes on without us
         failed("handoff")
         return Handoff(None)
-    return Handoff(step.context)
+    return Handoff(context)
 
 
 class PlanStep(Step):

@@ -175,6 +175,8 @@ class Step:
             self.end()
         except Exception:  # noqa: BLE001 - an exporter of the host's may raise
             failed("span.end")
+        # The context holds the scope, and that this step: without the circle it is freed at once.
+        self.context = _NOWHERE
 
 
 def error_type(error: BaseException) -> str:

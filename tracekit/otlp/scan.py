@@ -144,10 +144,36 @@ class Scan:
         numbers: npt.NDArray[np.int64] = self._out.wire[layout.SCOPE]
         return numbers
 
+    @property
+    def trace_ids(self) -> npt.NDArray[np.uint8]:
+        """The bytes of each span's trace id, shape (n, 16)."""
+        starts: npt.NDArray[np.int64] = self._out.wire[layout.TRACE]
+        return self._buf[starts[:, None] + np.arange(16)]
+
     def span_bytes(self, row: int) -> memoryview:
         """Return the bytes of one span message, as they came."""
         start, length = self.offsets[row]
         return memoryview(self.data)[start : start + length]
+
+    @property
+    def wire(self) -> npt.NDArray[np.int64]:
+        """What the kernel found in each span outside its attributes: rows of `layout.Out.wire`."""
+        return self._out.wire
+
+    @property
+    def slow(self) -> npt.NDArray[np.int64]:
+        """Rows whose attributes the reference must decode: `words` does not hold for them."""
+        return np.flatnonzero(self._out.slow)
+
+    def words(self, column: str) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]:
+        """Return the kernel's raw words of an attribute column, and which spans have it.
+
+        Args:
+            column: Name of the column. A text is its start in the request << 32 | its length.
+        """
+        slot = next(i for i, known in enumerate(attribute_columns()) if known.name == column)
+        ranks = self._out.ranks[slot, : self.spans]
+        return self._out.values[slot, : self.spans], ranks != ABSENT
 
     @property
     def buffer(self) -> npt.NDArray[np.uint8]:
