@@ -21,9 +21,9 @@ from test_otlp_json import otlp_json
 
 from tracekit.errors import InputError
 from tracekit.importers.detect import open_sources
-from tracekit.otlp.varints import varint
 from tracekit.otlp.reference import scan_reference
 from tracekit.otlp.streams import Limits
+from tracekit.otlp.varints import varint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -30,8 +30,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from tracekit.importers.detect import open_sources
-from tracekit.otlp.varints import varint
 from tracekit.otlp.scan import scan
+from tracekit.otlp.varints import varint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -14,7 +14,8 @@ from stop_cases import classified, encode
 from tracekit.errors import TracekitError
 from tracekit.schema import TABLES, Kind, sql_type
 from tracekit.stops import classify, load_taxonomy, register, unmapped
-from tracekit.stops.rules import Rule, check, evidence_columns, statement
+from tracekit.stops.rules import check, evidence_columns, statement
+from tracekit.stops.ruleset import Rule
 from tracekit.stops.values import values
 
 CODES = load_taxonomy().codes

@@ -148,7 +148,8 @@ class Scan:
     def trace_ids(self) -> npt.NDArray[np.uint8]:
         """The bytes of each span's trace id, shape (n, 16)."""
         starts: npt.NDArray[np.int64] = self._out.wire[layout.TRACE]
-        return self._buf[starts[:, None] + np.arange(16)]
+        ids: npt.NDArray[np.uint8] = self._buf[starts[:, None] + np.arange(16)]
+        return ids
 
     def span_bytes(self, row: int) -> memoryview:
         """Return the bytes of one span message, as they came."""
