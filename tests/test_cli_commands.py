@@ -33,6 +33,7 @@ ASKING = {
     "cost": [],
     "sessions": ["--limit", "5"],
     "session": ["sim-001"],
+    "detect": [],
     "sql": ["SELECT session_id, cost_usd FROM sessions ORDER BY 1 LIMIT 3"],
     "schema": ["sessions"],
     "doctor": [],
@@ -69,6 +70,13 @@ def command(name: str) -> click.Command:
     return found
 
 
+def options_of(found: click.Command) -> set[str]:
+    """Return the options of a command, and of the commands below it."""
+    below = found.commands.values() if isinstance(found, click.Group) else ()
+    own = {option for param in found.params for option in param.opts}
+    return own.union(*map(options_of, below))
+
+
 def stripped(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
@@ -97,7 +105,7 @@ def test_tables_fit_the_terminal(
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(name: str) -> None:
     """Each command has help and `--lake`, and `--format` where it prints data."""
-    options = {option for param in command(name).params for option in param.opts}
+    options = options_of(command(name))
     assert run(name, "--help").exit_code == 0
     assert command(name).help
     assert ("--format" in options) == (name in PRINTING)

@@ -15,7 +15,7 @@ LAYERS = (
     ("tracekit.dialects", "tracekit.stats", "tracekit.inbox"),
     ("tracekit.otlp", "tracekit.stops", "tracekit.costs"),
     ("tracekit.importers", "tracekit.models", "tracekit.instrumentation"),
-    ("tracekit.lake",),
+    ("tracekit.lake", "tracekit.detectors"),
     ("tracekit.reports", "tracekit.testing"),
     ("tracekit.simulation",),
     ("tracekit.cli",),
@@ -35,7 +35,9 @@ PYTEST_PLUGIN = "tracekit.testing.plugin"
 DECISIONS = (
     "tracekit/stats/**/*.py",
     "samplers/decide.py",
+    "samplers/pacing.py",
     "samplers/strata.py",
+    "samplers/terms.py",
     "samplers/threshold.py",
 )
 """Code that decides or estimates: time, identities and randomness reach it as arguments."""

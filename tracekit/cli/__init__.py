@@ -19,10 +19,12 @@ COMMANDS = {
     "cost": ("tracekit.cli.cost", "Calls, tokens and money by model, agent, day, ..."),
     "sessions": ("tracekit.cli.sessions", "List sessions: filter, sort."),
     "session": ("tracekit.cli.session", "One session's steps on a time axis."),
+    "detect": ("tracekit.cli.detect", "Failure modes found by rule, with their evidence."),
     "outcome": ("tracekit.cli.outcome", "Record whether a session or task succeeded."),
     "sql": ("tracekit.cli.sql", "Run a query over the views of the lake."),
     "schema": ("tracekit.cli.schema", "What the views' columns mean."),
     "doctor": ("tracekit.cli.doctor", "Check the lake, and what its answers rest on."),
+    "policy": ("tracekit.cli.policy", "Which sessions to keep: check, show, explain."),
     "simulate": ("tracekit.cli.simulate", "Scripted sessions with known truth, to test against."),
     "demo": ("tracekit.cli.demo", "Try it on simulated sessions."),
 }
