@@ -80,7 +80,7 @@ class Document:
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise self.error(1, f"no YAML: {' '.join(str(error).split())}") from error
         if not isinstance(root, yaml.MappingNode):
-            raise self.error(1, "a policy is a mapping of keys to values")
+            raise self.error(1, "expected a mapping of keys to values")
         self._root = root
         self._refuse_repeats(root)
 

@@ -1,0 +1,1 @@
+"""The collector process: OTLP in, decisions, OTLP out."""

@@ -1,0 +1,1 @@
+"""The settings of the collector, section by section."""
