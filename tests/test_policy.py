@@ -224,8 +224,8 @@ def test_lines_within_a_predicate() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "p.yaml:1: a policy is a mapping"),
-        ("- 1", "p.yaml:1: a policy is a mapping"),
+        ("", "p.yaml:1: expected a mapping"),
+        ("- 1", "p.yaml:1: expected a mapping"),
         ("name: [", "p.yaml:1: no YAML"),
         ("name: p\nbaseline: 1\nname: q", "p.yaml:3: name: the key is already on line 1"),
         ("name: &x p\ndescription: *x", "aliases"),

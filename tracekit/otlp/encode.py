@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import groupby, repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +29,7 @@ def length_delimited(tag: int, *payload: bytes | memoryview) -> Iterator[bytes |
     yield from payload
 
 
-def select(scan: Scan, rows: Iterable[int]) -> bytes:
+def select(scan: Scan, rows: Iterable[int], suffixes: Iterable[bytes] | None = None) -> bytes:
     """Return a request that holds only some spans of a scanned one.
 
     Span messages and every other field of their resources and scopes are byte-identical to the
@@ -38,18 +38,21 @@ def select(scan: Scan, rows: Iterable[int]) -> bytes:
     Args:
         scan: A scanned request.
         rows: Row numbers, each below `scan.spans`.
+        suffixes: Fields to append to each of the spans, as many as there are rows.
     """
-    return b"".join(_resources(scan, list(rows)))
+    rows = list(rows)
+    pairs = zip(rows, repeat(b"", len(rows)) if suffixes is None else suffixes, strict=True)
+    return b"".join(_resources(scan, pairs))
 
 
-def _resources(scan: Scan, rows: list[int]) -> Iterator[bytes | memoryview]:
-    for resource, in_resource in groupby(rows, key=lambda row: int(scan.resource_of[row])):
+def _resources(scan: Scan, rows: Iterable[tuple[int, bytes]]) -> Iterator[bytes | memoryview]:
+    for resource, in_resource in groupby(rows, key=lambda pair: int(scan.resource_of[pair[0]])):
         pieces: list[bytes | memoryview] = [_other_fields(scan, scan.resources[resource])]
-        for scope, in_scope in groupby(in_resource, key=lambda row: int(scan.scope_of[row])):
+        for scope, in_scope in groupby(in_resource, key=lambda pair: int(scan.scope_of[pair[0]])):
             spans = [
                 piece
-                for row in in_scope
-                for piece in length_delimited(CHILDREN_TAG, scan.span_bytes(row))
+                for row, suffix in in_scope
+                for piece in length_delimited(CHILDREN_TAG, scan.span_bytes(row), suffix)
             ]
             pieces += length_delimited(
                 CHILDREN_TAG, _other_fields(scan, scan.scopes[scope]), *spans

@@ -11,18 +11,20 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def forget_stale_code(folder: Path) -> int:
+def forget_stale_code(folder: Path, *used: Path) -> int:
     """Remove numba's index files in a package's `__pycache__` that are older than its sources.
 
     Args:
         folder: Folder of the package.
+        used: Folders of other packages whose compiled functions it calls.
 
     Returns:
         Number of index files removed; 0 where they cannot be read or removed.
     """
     removed = 0
     with suppress(OSError):
-        newest = max((file.stat().st_mtime_ns for file in folder.glob("*.py")), default=0)
+        sources = (file for place in (folder, *used) for file in place.glob("*.py"))
+        newest = max((file.stat().st_mtime_ns for file in sources), default=0)
         for index in folder.glob("__pycache__/*.nbi"):
             if index.stat().st_mtime_ns < newest:
                 index.unlink()
