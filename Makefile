@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PEERS := .venv-peers
 WARM := from tracekit.otlp.scan import scan; scan(b"").table
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-strip-extras \
 	--generate-hashes --custom-compile-command "make lock"
 
 # The first interpreter that can do the work; PYTHON=/path/to/python overrides it.
