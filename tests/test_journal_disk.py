@@ -7,6 +7,7 @@ import os
 import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,19 +50,20 @@ def test_quota_drops_kept_back_segments_first(tmp_path: Path) -> None:
         assert needed.segment in journal.segments(), "what is pending never gives way"
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """Let no file of this process grow beyond 2,000 bytes."""
+    """Let no file of this process grow beyond 2,000 bytes, what pytest prints to one included."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("small_files")
 def test_half_a_record_on_a_full_disk_is_taken_back(tmp_path: Path) -> None:
     """When the system takes only a part of a record it is refused, and the next one fits again."""
-    with opened(tmp_path) as journal:
+    with small_files(), opened(tmp_path) as journal:
         put(journal, b"a" * 1500)
         with pytest.raises(JournalFullError, match="too large"):
             put(journal, b"b" * 3000)
