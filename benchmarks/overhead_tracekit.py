@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from percall import Case
 
 from tracekit.instrumentation.agents import agent, task
-from tracekit.instrumentation.calls import current_call, llm
 from tracekit.instrumentation.derive import Deriver
+from tracekit.instrumentation.llm import current_call, llm
 from tracekit.instrumentation.runtime import (
     Runtime,
     Settings,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import typing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anthropic
@@ -258,3 +260,45 @@ def test_retries_below_the_sdks_own_span(seen: Captured, provider: ScriptedProvi
     found = con.execute("SELECT attempt, http_status, stop_raw FROM attempts ORDER BY attempt")
     assert found.fetchall() == [(1, 529, None), (2, 200, "end_turn")]
     assert con.execute("SELECT sum(input_tokens) FROM tasks").fetchall() == [(1000,)]
+
+
+def test_a_stream_left_below_the_sdks_own_span(seen: Captured, provider: ScriptedProvider) -> None:
+    """Where the SDK ends its span first, one below says that the reader left, and counts once."""
+    client = wrap(calls.anthropic_client(provider, open_telemetry=None))
+    for has_usage in (True, False):
+        events = calls.message_events("Be", "cause.")
+        provider.add(sse_reply(events if has_usage else events[1:], names="type"))
+        with client.messages.create(**ASK, stream=True) as stream:
+            next(event for event in stream if event.type == "content_block_delta")
+    theirs = [s for s in seen.spans if (s.instrumentation_scope or s).name.startswith("com.")]
+    ours = [span for span in seen.spans if span not in theirs]
+    assert [span.parent and span.parent.span_id for span in ours] == [
+        span.context.span_id for span in theirs
+    ]
+    assert {calls.attributes(span)["error.type"] for span in ours} == {"cancelled"}
+    con = calls.analysed(seen.spans)
+    found = con.execute("SELECT stop_reason, llm_calls, input_tokens FROM tasks ORDER BY start_ns")
+    assert found.fetchall() == [("cancelled.caller", 1, 1000), ("cancelled.caller", 1, None)]
+
+
+def test_a_time_out_of_the_client(seen: Captured, provider: ScriptedProvider) -> None:
+    """A call the client gives up carries the error, sync and async, also in the SDK's own span."""
+    answered = threading.Event()
+    late = replace(json_reply(calls.message()), is_stream=True, waits={0: answered})
+    provider.add(late, late, late)
+    options: dict[str, Any] = {"timeout": 0.2, "max_retries": 0}
+    for own in (False, None):
+        client = wrap(calls.anthropic_client(provider, **options, open_telemetry=own))
+        with pytest.raises(anthropic.APITimeoutError):
+            client.messages.create(**ASK)
+
+    async def ask() -> None:
+        async with wrap(calls.async_anthropic_client(provider, **options)) as aio:
+            with pytest.raises(anthropic.APITimeoutError):
+                await aio.messages.create(**ASK)
+
+    calls.waited(ask)
+    answered.set()
+    errors = [calls.attributes(span)["error.type"] for span in seen.spans]
+    assert errors == ["httpx2.ReadTimeout", "client_timeout_error", "httpx2.ReadTimeout"]
+    assert calls.stop_codes(seen.spans) == ["provider.timeout"] * 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.context import attach, detach, set_value
 
+import tracekit
 import tracekit.instrumentation.calls as llm_calls
 from tracekit.errors import UsageError
 from tracekit.instrumentation import clients, runtime
@@ -82,6 +84,35 @@ def test_copies_are_wrapped(seen: Captured, provider: ScriptedProvider) -> None:
     ask(client.copy(timeout=9).with_options(max_retries=1))
     ask(calls.openai_client(provider))
     assert seen.names == ["chat gpt-4o"] * 2
+
+
+def test_a_shallow_copy_is_another_client(seen: Captured, provider: ScriptedProvider) -> None:
+    """What `copy` makes of a wrapped client sends its own credentials, and is not seen."""
+    client = clients.wrap(calls.openai_client(provider))
+    other = copy.copy(client)
+    other.api_key = "another"
+    ask(other)
+    ask(other.with_options(timeout=9))
+    ask(client)
+    sent = [request.headers["authorization"] for request in provider.requests]
+    assert sent == ["Bearer another", "Bearer another", "Bearer none"]
+    assert seen.names == ["chat gpt-4o"]
+
+
+def test_a_copied_google_client_is_its_own(seen: Captured, provider: ScriptedProvider) -> None:
+    """A copy of what makes google-genai's requests sends its own key, and is not seen."""
+    provider.add(json_reply(calls.content()), json_reply(calls.content()))
+    client = clients.wrap(calls.google_client(provider))
+    api = copy.copy(client._api_client)  # noqa: SLF001 - no public way
+    api._http_options = api._http_options.model_copy(  # noqa: SLF001
+        update={"headers": {"x-goog-api-key": "another"}}
+    )
+    asked: Any = {"contents": [{"parts": [{"text": "Why?"}]}]}
+    api.request("post", "models/gemini-2.5-flash:generateContent", asked)
+    client.models.generate_content(model="gemini-2.5-flash", contents="Why?")
+    sent = [request.headers["x-goog-api-key"] for request in provider.requests]
+    assert sent == ["another", "none"]
+    assert seen.names == ["generate_content gemini-2.5-flash"]
 
 
 def test_other_objects_are_refused() -> None:
@@ -192,7 +223,7 @@ def test_what_the_http_client_traces_is_inside(seen: Captured, provider: Scripte
 def test_llm_step_around_a_client(seen: Captured, provider: ScriptedProvider) -> None:
     """With `tracekit.llm` around a client, that is the call: usage and stop go there."""
     client = clients.wrap(calls.openai_client(provider))
-    with llm_calls.llm("my-model", provider="vllm"):
+    with tracekit.llm("my-model", provider="vllm"):
         ask(client)
     attributes = calls.attributes(seen.one("chat my-model"))
     assert len(seen.spans) == 1

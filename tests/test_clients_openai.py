@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import typing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import client_calls as calls
@@ -369,3 +371,31 @@ def test_rejected_request(seen: Captured, provider: ScriptedProvider) -> None:
     assert attributes["error.type"] == "insufficient_quota"
     assert attributes["http.response.status_code"] == 429
     assert calls.stop_codes(seen.spans) == ["provider.auth_or_billing"]
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_time_out_of_the_client(seen: Captured, provider: ScriptedProvider, retries: int) -> None:
+    """A call the client gives up fails with the time-out, streamed or not, sync and async."""
+    answered = threading.Event()
+    late = replace(json_reply(calls.chat()), is_stream=True, waits={0: answered})
+    stream = replace(sse_reply(calls.chat_chunks("x")), waits={0: answered})
+    provider.add(*[late] * 2 * (1 + retries), stream)
+    options: dict[str, Any] = {"timeout": 0.2, "max_retries": retries}
+    client = wrap(calls.openai_client(provider, **options))
+    with pytest.raises(openai.APITimeoutError):
+        client.chat.completions.create(**CHAT)
+
+    async def ask() -> None:
+        async with wrap(calls.async_openai_client(provider, **options)) as aio:
+            with pytest.raises(openai.APITimeoutError):
+                await aio.chat.completions.create(**CHAT)
+
+    calls.waited(ask)
+    with pytest.raises(openai.APITimeoutError):
+        list(client.chat.completions.create(**CHAT, stream=True))
+    answered.set()
+    errors = {calls.attributes(span)["error.type"] for span in seen.spans}
+    assert errors == {"httpx2.ReadTimeout"}
+    assert calls.stop_codes(seen.spans) == ["provider.timeout"] * 3
+    con = calls.analysed(seen.spans)
+    assert con.execute("SELECT sum(llm_calls) FROM tasks").fetchall() == [(3 + 2 * retries,)]

@@ -246,13 +246,14 @@ def test_destinations(
 def test_exporter_cannot_be_made(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where the environment makes export impossible, that is told and the application goes on."""
+    """Where the environment makes export impossible, that is told, and what is lost is counted."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "soon")
     configure()
     make_span()
-    assert flush()
+    assert not flush()
+    assert diagnostics() == {"tracekit.drop.export_failed": 1}
     assert "cannot export to OTLP/gRPC" in caplog.text
     assert diagnostics().destination.startswith("nowhere")
     assert runtime.active() is not None

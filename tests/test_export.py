@@ -118,6 +118,31 @@ def test_exporter_refuses(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.text.count("could not export") == 1
 
 
+@pytest.mark.usefixtures("unset")
+def test_spans_that_failed_before_the_flush() -> None:
+    """A flush tells of all spans since the one before, also of a batch that failed by itself."""
+
+    class Said(Refusing):
+        """Says that it was asked."""
+
+        def __init__(self) -> None:
+            self.asked = threading.Event()
+
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            """Fail."""
+            self.asked.set()
+            return super().export(spans)
+
+    said = Said()
+    export, tracer = bounded(said, Limits(delay_s=0))
+    tracer.start_span("x").end()
+    said.asked.wait()
+    assert not export.force_flush()
+    assert export.force_flush()
+    export.shutdown()
+    runtime.reset_counts()
+
+
 def bounded(exporter: SpanExporter, limits: Limits) -> tuple[BoundedProcessor, trace.Tracer]:
     export = BoundedProcessor(exporter, limits)
     provider = TracerProvider(shutdown_on_exit=False)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from host import run
+from opentelemetry import context as otel
 from opentelemetry import trace
+from opentelemetry.context import attach
 
 from tracekit.instrumentation import names, processor, runtime, sampler
 from tracekit.instrumentation.agents import agent
@@ -93,7 +96,67 @@ WORKERS = """
 def test_worker_processes(method: str, tmp_path: Path) -> None:
     """Spans of a worker process are written when it ends, though it runs no exit functions."""
     assert run(WORKERS, cwd=tmp_path, arguments=(method,)) == ""
-    assert list(tmp_path.glob(".tracekit/inbox/*"))
+    assert list(tmp_path.glob(".tracekit/inbox/*.otlp"))
+
+
+POOL = """
+    import multiprocessing, sys
+    import tracekit
+
+    @tracekit.tool
+    def double(number):
+        return 2 * number
+
+    tracekit.configure(derive=False)
+    if __name__ == "__main__":
+        with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
+            assert pool.map(double, range(6), chunksize=1) == [0, 2, 4, 6, 8, 10]
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_workers_of_a_pool(method: str, tmp_path: Path) -> None:
+    """Spans of a pool's workers are written though leaving the pool terminates them."""
+    assert run(POOL, cwd=tmp_path, arguments=(method,)) == ""
+    written = b"".join(path.read_bytes() for path in tmp_path.glob(".tracekit/inbox/*.otlp"))
+    assert written.count(b"execute_tool double") == 6
+
+
+TERMINATED = """
+    import multiprocessing, os, signal, sys, threading
+    import tracekit
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    class Stuck(SpanExporter):
+        def export(self, spans):
+            threading.Event().wait()
+
+    def work(ready, own):
+        if own:
+            signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+        tracekit.configure(derive=False, exit_timeout_s=0.01, exporter=Stuck())
+        with tracekit.tool("x"):
+            ready.set()
+            threading.Event().wait()
+
+    if __name__ == "__main__":
+        context = multiprocessing.get_context("spawn")
+        for own, code in ((False, -signal.SIGTERM), (True, 7)):
+            ready = context.Event()
+            process = context.Process(target=work, args=(ready, own))
+            process.start()
+            ready.wait()
+            process.terminate()
+            process.join()
+            assert process.exitcode == code
+        tracekit.configure(derive=False)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+"""
+
+
+def test_terminated_workers(tmp_path: Path) -> None:
+    """SIGTERM ends a worker as ever, with a stuck exporter too; handlers of the host's stay."""
+    run(TERMINATED, cwd=tmp_path)
 
 
 def test_ten_thousand_tasks(traced: Captured) -> None:
@@ -234,3 +297,66 @@ def test_our_own_failure(
     assert traced.lost == {"tracekit.drop.internal_error": runtime.LATCH}
     assert caplog.text.count("goes on without it") == 1
     assert caplog.text.count("stops trying") == 1
+
+
+def closed_elsewhere(generator: Generator[Any, None, None]) -> None:
+    """Close a generator in another thread than it began in."""
+    thread = threading.Thread(target=generator.close)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("kind", [session, agent, tool])
+def test_left_in_another_thread(
+    kind: Any, traced: Captured, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A `with` in a generator that another thread closes ends as ever, and nothing is logged."""
+
+    def stream() -> Generator[int, None, None]:
+        with kind("s"):
+            yield 1
+
+    generator = stream()
+    next(generator)
+    closed_elsewhere(generator)
+    assert len(traced.spans) == (0 if kind is session else 1)
+    assert [record for record in caplog.records if record.levelname != "DEBUG"] == []
+    assert traced.lost == {}
+    detach_all()
+
+
+def test_a_shared_instrument_left_in_another_thread(traced: Captured) -> None:
+    """Where it cannot be told which of the open steps ended, none of another request's is ended."""
+    shared = agent("shared")
+
+    def stream() -> Generator[int, None, None]:
+        with shared:
+            yield 1
+
+    generator = stream()
+    next(generator)
+    detach_all()
+    with shared as step:
+        closed_elsewhere(generator)
+        assert traced.spans == []
+        step.set("mine", 1)
+    assert [(span.attributes or {})["mine"] for span in traced.spans] == [1]
+    assert traced.lost == {"tracekit.drop.open_spans": 1}
+    with shared:
+        pass
+    assert len(traced.spans) == 2
+
+
+@pytest.mark.usefixtures("traced")
+def test_left_without_being_entered() -> None:
+    """Leaving what was never entered, or once too often, does nothing."""
+    shared = agent("shared")
+    shared.__exit__(None, None, None)
+    with shared:
+        shared.__exit__(None, None, None)
+    assert current_session() is None
+
+
+def detach_all() -> None:
+    """Make nothing current, as in a new thread: a generator closed elsewhere leaves its context."""
+    attach(otel.Context())

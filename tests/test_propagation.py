@@ -19,7 +19,7 @@ from opentelemetry.context import get_current
 
 from tracekit.instrumentation import propagation
 from tracekit.instrumentation.propagation import carry, environment
-from tracekit.instrumentation.scope import current_session, into, scope_of, session
+from tracekit.instrumentation.scope import LONGEST, current_session, into, scope_of, session
 from tracekit.testing import Captured, capture
 
 if TYPE_CHECKING:
@@ -287,3 +287,31 @@ def test_started_programs(tmp_path: Path) -> None:
 def test_environment_of_nothing() -> None:
     """Outside of session and span there is nothing to tell a program."""
     assert environment() == {}
+
+
+@pytest.mark.parametrize("key", ["\ud800", "a\udfffb", "\0", "Müller 🙂", ""])
+@pytest.mark.usefixtures("traced")
+def test_odd_session_ids_travel(key: str) -> None:
+    """Ids with lone surrogates or nothing in them raise nowhere, and arrive as they are here."""
+    with session(key) as opened:
+        assert carry(where)()[0] == opened.id == current_session()
+        carried = pickle.loads(pickle.dumps(carry(current_session)))  # noqa: S301 - our own
+        assert isinstance(environment(), dict)
+    assert carried() == opened.id
+
+
+def test_session_ids_too_long_to_travel(traced: Captured, caplog: pytest.LogCaptureFixture) -> None:
+    """An id too long for baggage is whole in the process, and counted where it does not travel."""
+    longest, longer = "ü" * (LONGEST // 6), "ü" * (LONGEST // 6 + 1)
+    with session(longest):
+        assert scope_of(propagation.restored(environment_of())).session_id == longest
+    assert traced.lost == {}
+    with session("outer"), session(longer):
+        assert current_session() == longer
+        assert "baggage" not in environment_of()
+    assert set(traced.lost) == {"tracekit.drop.id_not_propagated"}
+    assert caplog.text == ""
+
+
+def environment_of() -> dict[str, str]:
+    return {name.lower(): value for name, value in environment().items()}

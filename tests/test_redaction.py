@@ -46,6 +46,12 @@ redact = tracekit.Redaction()
         ("SSN 123-45-6789", "SSN [redacted:ssn]"),
         ("password=hunter2; next", "password=[redacted:password]; next"),
         ("DB_PASSWORD: 'a b'", "DB_PASSWORD: '[redacted:password]'"),
+        ("psql --db-password hunter2 -h db", "psql --db-password [redacted:password] -h db"),
+        ("x -token 'a b' y", "x -token '[redacted:token]' y"),
+        ('["--password=hunter2"]', '["--password=[redacted:password]"]'),
+        ('["--password","hunter2","-v"]', '["--password","[redacted:password]","-v"]'),
+        ('["user","bob","PIN",1234]', '["user","bob","PIN","[redacted:pin]"]'),
+        ('[["Authorization","x"]]', '[["Authorization","[redacted:authorization]"]]'),
         ('{"password": "cut sho', '{"password": "[redacted:password]"'),
     ],
 )
@@ -65,6 +71,12 @@ def test_taken_out(text: str, expected: str) -> None:
         "version 10.20.30",
         "max_tokens: 5, input tokens: 7",
         "shipping: fast",
+        "use --token-count 5 or --token -v",
+        "a non-secret thing",
+        '["--token", "-v", "x"]',
+        '["My password", "is long"]',
+        '{"name": "max_tokens", "value": 5}',
+        '{"name": "password", "value": null, "content": "x"}',
         "DE00 3704 0044 0532 0130 00",
         "1767225600000000000",
         '{"max_tokens": 5, "a": 1.50, "b": [true, null]}',
@@ -101,6 +113,17 @@ def test_fields_of_json() -> None:
         "[redacted:email]": 1,
         "text": "fine",
     }
+
+
+@pytest.mark.parametrize("name", ["name", "Key", "header"])
+@pytest.mark.parametrize("secret", ["hunter2", 5, ["hunter2"], {"a": "hunter2"}])
+def test_pairs_of_name_and_value(name: str, secret: object) -> None:
+    """A field that is told by its name and value is taken out as any other."""
+    content = [{name: "DB_PASSWORD", "value": secret}, {name: "shell", "value": "sh"}]
+    assert json.loads(redact(json.dumps(content))) == [
+        {name: "DB_PASSWORD", "value": "[redacted:password]"},
+        {name: "shell", "value": "sh"},
+    ]
 
 
 def test_own_patterns_keys_and_callback() -> None:
@@ -171,6 +194,42 @@ def test_applied_to_what_is_written() -> None:
     assert spans.values("execute_tool lookup", "gen_ai.tool.call.result") == [
         "[redacted:email] found"
     ]
+
+
+CIRCLE: dict[str, object] = {"text": "\ud800"}
+CIRCLE |= {"a": CIRCLE, "b": CIRCLE}
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (b"password=hunter2", "password=[redacted:password]"),
+        ({"file": b"mail a@b.de"}, '{"file":"mail [redacted:email]"}'),
+        ({"file": bytearray(b"\xff\x00")}, '{"file":"[bytes:2]"}'),
+        ([{"by": "bob", "at": object()}], '[{"at":"[object:object]","by":"bob"}]'),
+        (object(), '"[object:object]"'),
+        ({("a", 1): 2**80, b"k": "x"}, '{"[\\"a\\",1]":"1208925819614629174706176","k":"x"}'),
+        ({"cut": "a\ud800"}, '{"cut":"a?"}'),
+    ],
+)
+def test_written_as_text(result: object, expected: str) -> None:
+    """Bytes are written as the text they are, and what is no data is named: nothing is hidden."""
+    with (
+        recorded(capture_content=True, redact=redact) as spans,
+        tracekit.tool("lookup") as step,
+    ):
+        step.result(result)
+    assert spans.values("execute_tool lookup", "gen_ai.tool.call.result") == [expected]
+
+
+def test_values_that_hold_themselves() -> None:
+    """A value that holds itself is written to some depth, however often it does."""
+    with recorded(capture_content=True) as spans, tracekit.tool("lookup") as step:
+        step.result(CIRCLE)
+    (written,) = spans.values("execute_tool lookup", "gen_ai.tool.call.result")
+    assert written is None
+    assert counts() == {"tracekit.drop.content_too_large": 1}
+    reset_counts()
 
 
 def test_fails_closed() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import (
@@ -18,11 +20,12 @@ from opentelemetry.trace import (
     TraceState,
     set_span_in_context,
 )
+from traced import recorded
 
-from tracekit.instrumentation import names
+from tracekit.instrumentation import names, runtime, sampler
 from tracekit.instrumentation.propagation import headers, restored
 from tracekit.instrumentation.sampler import SessionSampler
-from tracekit.instrumentation.scope import Scope, into
+from tracekit.instrumentation.scope import Scope, into, session
 from tracekit.otlp import tracestate
 
 KEEP = Decision.RECORD_AND_SAMPLE
@@ -138,3 +141,32 @@ def test_smaller_shares_are_nested() -> None:
     for number in range(200):
         decisions = [sampled(root(ratio, within(str(number)))) for ratio in (0.1, 0.4, 0.8)]
         assert decisions == sorted(decisions)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 1.0])
+def test_the_share_holds_when_it_fails(ratio: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the session cannot be read, also for good, the trace id decides with the same share."""
+
+    def fail(_: Context) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(sampler, "scope_of", fail)
+    monkeypatch.setattr(runtime.STATE, "failures", {})
+    chosen = SessionSampler(ratio)
+    for number in range(2 * runtime.LATCH):
+        trace_id = tracestate.NEVER * number // (2 * runtime.LATCH)
+        result = chosen.should_sample(within("s"), trace_id, "root")
+        kept = ratio > 0 and trace_id >= tracestate.threshold(ratio)
+        assert (result.decision is KEEP) is kept
+    assert runtime.latched("sampler")
+
+
+@pytest.mark.parametrize("key", [0, 42, UUID(int=9), "\ud800x"])
+def test_session_ids_that_are_no_text(key: Any) -> None:
+    """A session is sampled by the text of its id, whatever the application had it as."""
+    runtime.reset_counts()
+    with recorded(), session(key) as opened, session(str(key)) as again:
+        assert opened.id == again.id
+        randomness = sampling(root(0.5, get_current())).randomness
+    assert randomness == tracestate.session_randomness(opened.id)
+    assert runtime.counts() == {}

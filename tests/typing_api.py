@@ -63,6 +63,13 @@ def stacked(a: int) -> str:
     return str(a)
 
 
+@tracekit.session
+@tracekit.llm(model="m")
+def bare(a: int) -> str:
+    """Be in a session of its own."""
+    return str(a)
+
+
 @tracekit.agent(methods=("work",))
 class Worker:
     """Works."""
@@ -99,6 +106,8 @@ def signatures() -> None:
     assert_type(generator(1), Generator[int, str, bool])
     assert_type(async_generator(1), AsyncIterator[int])
     assert_type(stacked(1), str)
+    assert_type(bare(1), str)
+    assert_type(tracekit.tool(name="t")(bare)(1), str)
     assert_type(Worker("a"), Worker)
     assert_type(Worker("a").work(), int)
     assert_type(Worker("a").method(1), str)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tracekit.instrumentation.agents import agent, current_task, done, task
     from tracekit.instrumentation.approvals import approval, decide_approval, request_approval
-    from tracekit.instrumentation.calls import current_call, llm
     from tracekit.instrumentation.clients import instrument, uninstrument, wrap
     from tracekit.instrumentation.coordination import (
         checkpoint,
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     )
     from tracekit.instrumentation.done_tool import done_tool
     from tracekit.instrumentation.fanouts import fanout
+    from tracekit.instrumentation.llm import current_call, llm
     from tracekit.instrumentation.propagation import carry, environment
     from tracekit.instrumentation.redaction import Redaction
     from tracekit.instrumentation.retries import attempt, retry
@@ -73,11 +73,11 @@ __all__ = [
 _MODULES = {
     "agents": ["agent", "current_task", "done", "task"],
     "approvals": ["approval", "decide_approval", "request_approval"],
-    "calls": ["current_call", "llm"],
     "clients": ["instrument", "uninstrument", "wrap"],
     "coordination": ["checkpoint", "compensates", "handoff", "plan", "resume"],
     "done_tool": ["done_tool"],
     "fanouts": ["fanout"],
+    "llm": ["current_call", "llm"],
     "propagation": ["carry", "environment"],
     "redaction": ["Redaction"],
     "sampler": ["SessionSampler"],

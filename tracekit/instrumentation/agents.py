@@ -8,11 +8,12 @@ from uuid import uuid4
 from opentelemetry.context import get_current
 
 from tracekit.instrumentation import names
-from tracekit.instrumentation.decorate import ENTRY_POINTS, Instrument, name_of
+from tracekit.instrumentation.decorate import ENTRY_POINTS, Instrument, is_bare, name_of
 from tracekit.instrumentation.evidence import FrameFacts, Unit
 from tracekit.instrumentation.runtime import failed
 from tracekit.instrumentation.scope import scope_of
 from tracekit.instrumentation.steps import Step, cleaned, event
+from tracekit.instrumentation.texts import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,6 +61,7 @@ class RootStep(Step):
             raise ValueError(f"status {status!r}: expected one of {', '.join(DONE_STATUSES)}")
         if self.span is None:
             return
+        reason, handle = as_text(reason), as_text(handle)
         known = {names.TASK_REASON: reason, names.TASK_HANDLE: handle}
         event(
             "done",
@@ -246,7 +248,11 @@ class Task(Instrument[TaskStep]):
         del args, kwargs
         step = TaskStep()
         try:
-            return step.begin(self._id or uuid4().hex, self._name or "task", self._attributes)
+            return step.begin(
+                uuid4().hex if self._id is None else self._id,
+                self._name or "task",
+                self._attributes,
+            )
         except Exception:  # noqa: BLE001 - the host goes on without us
             failed("task")
             return step
@@ -259,7 +265,6 @@ def agent(function: F, /) -> F: ...
 @overload
 def agent(
     name: str | None = None,
-    /,
     *,
     agent_id: str | None = None,
     version: str | None = None,
@@ -270,7 +275,6 @@ def agent(
 
 def agent(
     name: F | str | None = None,
-    /,
     *,
     agent_id: str | None = None,
     version: str | None = None,
@@ -292,14 +296,14 @@ def agent(
         workflow: Workflow it takes part in.
         methods: Methods that are runs, where a class is decorated: those of these that it has.
     """
-    if callable(name):
+    if is_bare(name, "agent"):
         return Agent(None, {}, methods)(name)
     known = {
-        names.AGENT_ID: agent_id,
-        "gen_ai.agent.version": version,
-        names.WORKFLOW_NAME: workflow,
+        names.AGENT_ID: as_text(agent_id),
+        "gen_ai.agent.version": as_text(version),
+        names.WORKFLOW_NAME: as_text(workflow),
     }
-    return Agent(name, cleaned(known), methods)
+    return Agent(as_text(name), cleaned(known), methods)
 
 
 @overload
@@ -308,12 +312,12 @@ def task(function: F, /) -> F: ...
 
 @overload
 def task(
-    name: str | None = None, /, *, task_id: str | None = None, essential: bool = True
+    name: str | None = None, *, task_id: str | None = None, essential: bool = True
 ) -> Task: ...
 
 
 def task(
-    name: F | str | None = None, /, *, task_id: str | None = None, essential: bool = True
+    name: F | str | None = None, *, task_id: str | None = None, essential: bool = True
 ) -> F | Task:
     """Trace one thing a user wanted: a decorator and a context manager.
 
@@ -325,9 +329,9 @@ def task(
         task_id: The task's id; a random one where it is None.
         essential: Whether the session needs it to succeed.
     """
-    if callable(name):
+    if is_bare(name, "task"):
         return Task(None, None, essential=True)(name)
-    return Task(name, task_id, essential=essential)
+    return Task(as_text(name), as_text(task_id), essential=essential)
 
 
 _OFF: Final = RootStep()

@@ -11,11 +11,12 @@ from uuid import uuid4
 from opentelemetry.context import get_current
 
 from tracekit.instrumentation import names
-from tracekit.instrumentation.decorate import Instrument, name_of
+from tracekit.instrumentation.decorate import Instrument, is_bare, name_of
 from tracekit.instrumentation.fingerprints import fingerprint
 from tracekit.instrumentation.runtime import STATE, failed
 from tracekit.instrumentation.scope import Scope, into, scope_of
 from tracekit.instrumentation.steps import Step, cleaned
+from tracekit.instrumentation.texts import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -161,10 +162,10 @@ def approval(function: F, /) -> F: ...
 
 
 @overload
-def approval(name: str | None = None, /, *, expires_s: float | None = None) -> Approval: ...
+def approval(name: str | None = None, *, expires_s: float | None = None) -> Approval: ...
 
 
-def approval(name: F | str | None = None, /, *, expires_s: float | None = None) -> F | Approval:
+def approval(name: F | str | None = None, *, expires_s: float | None = None) -> F | Approval:
     """Trace a wait for an approval: a context manager, and a decorator of a function that decides.
 
         with tracekit.approval("refund", expires_s=3600) as request:
@@ -178,9 +179,9 @@ def approval(name: F | str | None = None, /, *, expires_s: float | None = None) 
         name: What is to be approved; of a decorated function its name.
         expires_s: Time after which the request lapses, s.
     """
-    if callable(name):
+    if is_bare(name, "approval"):
         return Approval(None, None)(name)
-    return Approval(name, expires_s)
+    return Approval(as_text(name), expires_s)
 
 
 def request_approval(name: str, *, expires_s: float | None = None) -> str:
@@ -243,7 +244,7 @@ def decide_approval(  # noqa: PLR0913 - what is known of a decision
     now_ns = runtime.now_ns()
     known = {
         names.KIND: "approval",
-        names.APPROVAL_ID: approval_id,
+        names.APPROVAL_ID: as_text(approval_id),
         names.APPROVAL_STATUS: decision,
         names.APPROVAL_REQUESTED: requested_ns,
         names.APPROVAL_VIEWED: viewed_ns,
@@ -253,7 +254,9 @@ def decide_approval(  # noqa: PLR0913 - what is known of a decision
     }
     try:
         step = Step()
-        step.start(f"approval {name}", cleaned(known), parent=_place(session, task))
+        step.start(
+            f"approval {name}", cleaned(known), parent=_place(as_text(session), as_text(task))
+        )
         if step.span is not None and step.scope.unit is not None:
             step.scope.unit.approval(decision, now_ns)
         step.finish()
@@ -275,4 +278,6 @@ def _place(session: str | None, task: str | None) -> Context:
 
 def _who(by: str) -> int:
     runtime = STATE.runtime
-    return fingerprint(by.encode(), runtime.settings.fingerprint_key if runtime else 0)
+    return fingerprint(
+        (as_text(by) or "").encode(), runtime.settings.fingerprint_key if runtime else 0
+    )

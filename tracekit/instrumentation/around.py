@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from opentelemetry.context import Context, attach, create_key, detach
+from opentelemetry.context import (
+    _RUNTIME_CONTEXT,  # its public `detach` logs an error where the code moved elsewhere
+    Context,
+    attach,
+    create_key,
+)
 from opentelemetry.trace import SpanContext, format_span_id
 
 from tracekit.instrumentation import names
+from tracekit.instrumentation.runtime import log
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -140,6 +146,18 @@ class Compensated:
         span.set_attribute(names.COMPENSATES, self.name)
         if self.link is not None:
             span.add_link(self.link)
+
+
+def detach(token: Token[Context]) -> None:
+    """Make what was current before current again; never raises.
+
+    A generator may be closed in another thread or task than it began in. There nothing of ours is
+    current, and the place it began in cannot be reached.
+    """
+    try:
+        _RUNTIME_CONTEXT.detach(token)
+    except Exception:  # noqa: BLE001 - the runtime context may be another than that of contextvars
+        log.debug("a step was left in another context than it was entered in", exc_info=True)
 
 
 class Place:

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from time import time_ns
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from opentelemetry.context import Context, create_key, get_current, set_value
+from opentelemetry.context import create_key, get_current, set_value
 from opentelemetry.trace import Span, SpanKind
 
 from tracekit.instrumentation import names
 from tracekit.instrumentation.around import FIRST, TRY_KEY, Try, group_of
 from tracekit.instrumentation.content import captured
-from tracekit.instrumentation.decorate import Instrument
 from tracekit.instrumentation.evidence import LlmFacts
 from tracekit.instrumentation.fingerprints import canonical
-from tracekit.instrumentation.runtime import STATE, count, failed
+from tracekit.instrumentation.runtime import STATE, count
 from tracekit.instrumentation.scope import scope_of
 from tracekit.instrumentation.steps import ERROR_STATUS, Step, cleaned
 from tracekit.stops.inspection import inspect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from opentelemetry.util.types import AttributeValue
-
-F = TypeVar("F", bound="Callable[..., Any] | type[Any]")
 
 CALL_KEY: Final = create_key("tracekit-call")
 
@@ -32,6 +29,23 @@ INSPECTED: Final = 256 * 1024
 """Longest output whose final state is inspected in process, in characters."""
 
 _BAD_STATUS: Final = 400
+
+_USAGE: Final = (
+    names.INPUT_TOKENS,
+    names.OUTPUT_TOKENS,
+    names.CACHE_READ_TOKENS,
+    names.CACHE_WRITE_TOKENS,
+    names.CACHE_WRITE_1H_TOKENS,
+    names.REASONING_TOKENS,
+)
+
+_COUNTS: Final = (
+    names.ERROR_TYPE,
+    names.FINISH_REASONS,
+    names.INPUT_TOKENS,
+    names.OUTPUT_TOKENS,
+)
+"""What a span of a call that ended before its answer did may not know."""
 
 
 class Attempt(NamedTuple):
@@ -297,6 +311,8 @@ class LlmCall(Step):
             super().end()
         elif self.span is not None and self.span.is_recording():
             self.span.set_attributes(_missing(self.span, self.attributes))
+        elif self.span is not None and not self._is_told(self.span):
+            self._write_late()
 
     def mark_failed(self, error: str) -> None:
         """Give the span an error type and, where it is ours, an error status."""
@@ -388,6 +404,26 @@ class LlmCall(Step):
             if first == around.id:
                 first = f"{span.get_span_context().span_id:016x}"
 
+    def _is_told(self, span: Span) -> bool:
+        """Return whether all that counts stands on a span that ended before us, or below it."""
+        there: Mapping[str, AttributeValue] = getattr(span, "attributes", None) or {}
+        return len(self._attempts) > 1 or all(
+            name in there for name in _COUNTS if name in self.attributes
+        )
+
+    def _write_late(self) -> None:
+        """Write what its maker's span no longer takes on one below it, which then is the call."""
+        there: Mapping[str, AttributeValue] = getattr(self.span, "attributes", None) or {}
+        known = {
+            names.OPERATION: self.operation,
+            names.PROVIDER: self.provider,
+            names.REQUEST_MODEL: self.model,
+            # Where only the outer span knows the usage the models count that one.
+            **{name: there[name] for name in _USAGE if name in there},
+        }
+        start_ns = self._start_ns or self.start_ns
+        self._child({**cleaned(known), **self.attributes}, Attempt(1, start_ns, self.end_ns))
+
     def _child(self, attributes: Mapping[str, AttributeValue], tried: Attempt) -> Span:
         name = f"{self.operation} {self.model}" if self.model else self.operation
         span = self._runtime.tracer.start_span(
@@ -414,108 +450,3 @@ def _missing(span: Span, attributes: Mapping[str, AttributeValue]) -> dict[str, 
     if raw is not None:
         found[names.STOP_PROVIDER] = ",".join(raw)  # type: ignore[arg-type]
     return found
-
-
-class Llm(Instrument[LlmCall]):
-    """See `llm`."""
-
-    def __init__(
-        self,
-        model: str | None,
-        provider: str | None,
-        operation: str,
-        attributes: Mapping[str, AttributeValue],
-    ) -> None:
-        super().__init__()
-        self._model = model
-        self._provider = provider
-        self._operation = operation
-        self._attributes = attributes
-
-    def bind(self, function: Any) -> Self:
-        """Return itself: a function's name is no model's."""
-        del function
-        return self
-
-    def open(
-        self, args: tuple[object, ...] = (), kwargs: Mapping[str, object] | None = None
-    ) -> LlmCall:
-        """Start a call of the model."""
-        del args, kwargs
-        call = LlmCall(self._provider, self._model, self._operation)
-        try:
-            return call.begin(self._attributes)
-        except Exception:  # noqa: BLE001 - the host goes on without us
-            failed("llm")
-            return call
-
-
-@overload
-def llm(function: F, /) -> F: ...
-
-
-@overload
-def llm(
-    model: str | None = None,
-    /,
-    *,
-    provider: str | None = None,
-    operation: str = "chat",
-    max_tokens: int | None = None,
-    service_tier: str | None = None,
-    server_address: str | None = None,
-    essential: bool = True,
-) -> Llm: ...
-
-
-def llm(  # noqa: PLR0913 - each is one thing to say about a call
-    model: F | str | None = None,
-    /,
-    *,
-    provider: str | None = None,
-    operation: str = "chat",
-    max_tokens: int | None = None,
-    service_tier: str | None = None,
-    server_address: str | None = None,
-    essential: bool = True,
-) -> F | Llm:
-    """Trace calls of a model that no client hook sees: a decorator and a context manager.
-
-        with tracekit.llm("my-model", provider="vllm") as call:
-            answer = generate(prompt)
-            call.usage(input_tokens=answer.prompt_tokens, output_tokens=answer.tokens)
-            call.stop(answer.finish_reason)
-
-    Args:
-        model: Model asked for.
-        provider: Provider, by its OpenTelemetry name.
-        operation: `chat`, `text_completion`, `generate_content` or `embeddings`.
-        max_tokens: Output cap asked for.
-        service_tier: Service tier asked for.
-        server_address: Host that is called.
-        essential: Whether the task needs the call to succeed.
-    """
-    if callable(model):
-        return Llm(None, None, "chat", {})(model)
-    known = {
-        names.REQUEST_MAX_TOKENS: max_tokens,
-        names.TIER_REQUESTED: service_tier,
-        names.SERVER_ADDRESS: server_address,
-        names.ESSENTIAL: None if essential else False,
-    }
-    return Llm(model, provider, operation, cleaned(known))
-
-
-_OFF: Final = LlmCall(None, None, "chat")
-
-
-def current_call(context: Context | None = None) -> LlmCall:
-    """Return the model call we are in; outside of one, a step on which every call does nothing.
-
-        tracekit.current_call().usage(input_tokens=120, output_tokens=7)
-
-    Args:
-        context: Context to look in; the current one.
-    """
-    call = (get_current() if context is None else context).get(CALL_KEY)
-    return call if isinstance(call, LlmCall) else _OFF

@@ -10,10 +10,11 @@ from opentelemetry.trace import SpanContext, get_current_span
 
 from tracekit.instrumentation import names
 from tracekit.instrumentation.around import COMPENSATES_KEY, Compensated, Place
-from tracekit.instrumentation.decorate import Instrument
+from tracekit.instrumentation.decorate import Instrument, is_bare, refuse_bare
 from tracekit.instrumentation.runtime import STATE, failed
 from tracekit.instrumentation.scope import into, scope_of
 from tracekit.instrumentation.steps import Step, cleaned, event, failed_frame
+from tracekit.instrumentation.texts import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,10 +56,14 @@ def handoff(to: str, from_: str | None = None) -> Handoff:
     Args:
         to: The agent that takes over.
         from_: The agent that hands over; the current one.
+
+    Raises:
+        UsageError: It stands above a function without parentheses.
     """
+    refuse_bare(to, "handoff", '@tracekit.handoff("billing")')
     step = Step()
     try:
-        from_ = from_ or scope_of(get_current()).agent_name
+        to, from_ = as_text(to) or "", as_text(from_) or scope_of(get_current()).agent_name
         known = {names.KIND: "handoff", names.HANDOFF_FROM: from_, names.HANDOFF_TO: to}
         step.start(f"handoff {to}", cleaned(known))
         if step.span is None:
@@ -117,10 +122,10 @@ def plan(function: F, /) -> F: ...
 
 
 @overload
-def plan(plan_id: str | None = None, /, *, version: int | None = None) -> Plan: ...
+def plan(plan_id: str | None = None, *, version: int | None = None) -> Plan: ...
 
 
-def plan(plan_id: F | str | None = None, /, *, version: int | None = None) -> F | Plan:
+def plan(plan_id: F | str | None = None, *, version: int | None = None) -> F | Plan:
     """Trace the making, or remaking, of a plan: a decorator and a context manager.
 
         with tracekit.plan("trip", version=2):
@@ -130,9 +135,9 @@ def plan(plan_id: F | str | None = None, /, *, version: int | None = None) -> F 
         plan_id: The plan's id, the same for all its versions.
         version: From 1; every replanning is a version.
     """
-    if callable(plan_id):
+    if is_bare(plan_id, "plan"):
         return Plan(None, None)(plan_id)
-    return Plan(plan_id, version)
+    return Plan(as_text(plan_id), version)
 
 
 class Compensation(Instrument[Place]):
@@ -171,7 +176,11 @@ def compensates(step: Step | str) -> Compensation:
 
     Args:
         step: What is taken back: a step, the id of its span in hex, or the name of a tool.
+
+    Raises:
+        UsageError: It stands above a function without parentheses.
     """
+    refuse_bare(step, "compensates", '@tracekit.compensates("charge")')
     return Compensation(step)
 
 
@@ -193,10 +202,14 @@ def checkpoint(checkpoint_id: str, *, step_index: int | None = None) -> None:
     Args:
         checkpoint_id: Id of what was saved.
         step_index: Number of the step in its run.
+
+    Raises:
+        UsageError: It stands above a function: it is called where the run is saved.
     """
+    refuse_bare(checkpoint_id, "checkpoint", "tracekit.checkpoint(saved.id) in the function")
     known = {
         names.KIND: "event",
-        names.CHECKPOINT_ID: checkpoint_id,
+        names.CHECKPOINT_ID: as_text(checkpoint_id),
         names.STEP_INDEX: step_index,
     }
     try:
@@ -248,5 +261,9 @@ def resume(of: str, *, step_index: int | None = None, replayed: bool = False) ->
         of: Id of the run, or of the checkpoint, that is resumed.
         step_index: Number of the step it goes on with.
         replayed: Results inside are taken from the checkpoint, not computed again.
+
+    Raises:
+        UsageError: It stands above a function without parentheses.
     """
-    return Resume(of, step_index, replayed=replayed)
+    refuse_bare(of, "resume", "@tracekit.resume(saved.id)")
+    return Resume(as_text(of) or "", step_index, replayed=replayed)

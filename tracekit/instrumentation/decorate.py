@@ -11,12 +11,15 @@ import copy
 import functools
 import inspect
 from contextlib import contextmanager
+from enum import Enum
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, Self, TypeGuard, TypeVar, cast
+from uuid import UUID
 
 from opentelemetry.context import get_current
 
-from tracekit.instrumentation.runtime import STATE
+from tracekit.errors import UsageError
+from tracekit.instrumentation.runtime import STATE, count
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -66,6 +69,60 @@ S_co = TypeVar("S_co", bound=Running, covariant=True)
 ENTRY_POINTS: Final = ("__call__", "run", "arun", "invoke", "ainvoke", "stream", "astream")
 """Methods that stand for a decorated class, where it does not say which."""
 
+_NAMES: Final = (str, int, UUID, Enum)
+"""What can be a name or an id; anything else is something to decorate, or a mistake."""
+
+_CACHE: Final = ("cache_info", "cache_clear")
+"""What `functools.lru_cache` gives a function that `functools.wraps` does not see."""
+
+
+def is_bare(first: F | str | None, name: str) -> TypeGuard[F]:
+    """Return whether a decorator stands without parentheses, by its first argument.
+
+    Args:
+        first: What the decorator was given first.
+        name: Name of the decorator.
+
+    Raises:
+        UsageError: It is neither a name nor what can be decorated.
+    """
+    if first is None or isinstance(first, _NAMES):
+        return False
+    if not _decorates(first):
+        raise UsageError(f"@tracekit.{name} takes a name or a function, not {_advice(first)}")
+    return True
+
+
+def refuse_bare(first: object, name: str, instead: str) -> None:
+    """Raise where a decorator that needs arguments stands without them.
+
+    Args:
+        first: What it was given first.
+        name: Name of the decorator.
+        instead: What to write.
+
+    Raises:
+        UsageError: It was given something to decorate.
+    """
+    if is_target(first):
+        raise UsageError(f"@tracekit.{name} needs an argument: write {instead}")
+
+
+def is_target(value: object) -> bool:
+    """Return whether a value stands below a decorator: a callable or a descriptor of any kind."""
+    return callable(value) or hasattr(type(value), "__get__")
+
+
+def _decorates(value: object) -> bool:
+    return callable(value) or isinstance(value, (staticmethod, classmethod))
+
+
+def _advice(value: object) -> str:
+    kind = type(value).__name__
+    if hasattr(type(value), "__get__"):
+        return f"a {kind}: put it below @{kind}, on the function itself"
+    return f"an object of type {kind}"
+
 
 class Instrument(Generic[S_co]):
     """What `tracekit.tool(...)` and its like return: a context manager and a decorator.
@@ -76,6 +133,7 @@ class Instrument(Generic[S_co]):
     def __init__(self, *, methods: tuple[str, ...] = ENTRY_POINTS) -> None:
         self._methods = methods
         self._open: list[S_co] = []
+        self._unmatched = 0
 
     def bind(self, function: Any) -> Self:
         """Return a copy that knows the function it decorates: its name, its parameters."""
@@ -96,6 +154,8 @@ class Instrument(Generic[S_co]):
         """Decorate a function, coroutine function, generator, async generator or class."""
         if inspect.isclass(function):
             return cast("F", self._decorate_class(function))
+        if not _decorates(function):
+            raise UsageError(f"tracekit decorates functions and classes, not {_advice(function)}")
         return cast("F", self._decorate(function))
 
     def __enter__(self) -> S_co:
@@ -111,6 +171,8 @@ class Instrument(Generic[S_co]):
         trace: TracebackType | None,
     ) -> None:
         step = self._take()
+        if step is None:
+            return
         step.leave()
         if error is None:
             step.finish()
@@ -132,25 +194,43 @@ class Instrument(Generic[S_co]):
         """Return a copy that is not open."""
         other = copy.copy(self)
         other._open = []  # noqa: SLF001 - of the same class
+        other._unmatched = 0  # noqa: SLF001
         return other
 
-    def _take(self) -> S_co:
-        """Return the step that is ended now: other threads and tasks may have some open too."""
+    def _take(self) -> S_co | None:
+        """Return the step that is ended now: other threads and tasks may have some open too.
+
+        None where that cannot be told: better one step too few is ended than another request's.
+        """
         steps = self._open
         current = get_current()
         for step in reversed(steps):
             if step.context is current:
                 steps.remove(step)
+                if self._unmatched and len(steps) <= self._unmatched:
+                    steps.clear()  # what is left was given up
+                    self._unmatched = 0
                 return step
-        return steps.pop()
+        # Left elsewhere than it was entered, or nothing was ever current.
+        for step in reversed(steps):
+            if not step.context:
+                steps.remove(step)
+                return step
+        if len(steps) > 1:
+            self._unmatched += 1
+            count("open_spans")
+            return None
+        return steps.pop() if steps else None
 
     def _decorate(self, function: Any) -> Any:
         if isinstance(function, (staticmethod, classmethod)):
             return type(function)(self._decorate(function.__func__))
+        if not callable(function):
+            raise UsageError(f"tracekit decorates functions, not {_advice(function)}")
         return wrapped(function, self.bind(function))
 
     def _decorate_class(self, cls: type[Any]) -> type[Any]:
-        found = [name for name in self._methods if name in vars(cls)]
+        found = [name for name in self._methods if _decorates(vars(cls).get(name))]
         if not found:
             raise TypeError(
                 f"tracekit: {cls.__name__} has none of the methods {', '.join(self._methods)}: "
@@ -183,7 +263,11 @@ def wrapped(function: Callable[..., Any], instrument: Opens) -> Callable[..., An
         return _generator(function, instrument)
     if inspect.iscoroutinefunction(function):
         return _coroutine(function, instrument)
-    return _function(function, instrument)
+    outside = _function(function, instrument)
+    for name in _CACHE:
+        if hasattr(function, name):
+            setattr(outside, name, getattr(function, name))
+    return outside
 
 
 def _function(function: Callable[..., Any], instrument: Opens) -> Callable[..., Any]:

@@ -28,7 +28,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from tracekit.instrumentation.runtime import count, failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 log: Final = logging.getLogger("tracekit")
 
@@ -63,12 +63,20 @@ class Limits:
 class _Flush:
     """A mark in the queue: what stands before it has been exported when it is reached."""
 
-    __slots__ = ("done", "failures", "failures_before")
+    __slots__ = ("done", "is_lossless")
 
-    def __init__(self, failures: int) -> None:
+    def __init__(self) -> None:
         self.done = threading.Event()
-        self.failures_before = failures
-        self.failures = failures
+        self.is_lossless = False
+
+
+class NoExporter(SpanExporter):
+    """Stands for an exporter that could not be made: what it is given is lost, and counted."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Report failure."""
+        del spans
+        return SpanExportResult.FAILURE
 
 
 class BoundedProcessor(SpanProcessor):
@@ -119,6 +127,7 @@ class BoundedProcessor(SpanProcessor):
         self._abandoned = False
         self._in_flight = 0
         self._failures = 0
+        self._failures_told = 0
 
     def _after_fork(self) -> None:
         self._begin()
@@ -164,7 +173,7 @@ class BoundedProcessor(SpanProcessor):
         """Export what has ended.
 
         Returns:
-            Whether all of it was exported in time.
+            Whether all that ended since the last flush was exported, and in time.
         """
         if self._closed:
             return self._finished.is_set() and not self._abandoned
@@ -172,10 +181,10 @@ class BoundedProcessor(SpanProcessor):
             return True
         if threading.current_thread() is self._worker or not self._start():
             return False
-        mark = _Flush(self._failures)
+        mark = _Flush()
         self._queue.append(mark)
         self._wake_up()
-        return mark.done.wait(timeout_millis / 1000) and mark.failures == mark.failures_before
+        return mark.done.wait(timeout_millis / 1000) and mark.is_lossless
 
     def shutdown(self, timeout_s: float | None = None, *, close: bool = True) -> None:
         """Export what has ended, and stop. What cannot be exported in time is dropped and counted.
@@ -184,16 +193,18 @@ class BoundedProcessor(SpanProcessor):
             timeout_s: Longest time to wait; that of the limits.
             close: Shut the exporter down too.
         """
-        if self._closed:
+        if not self._closed:
+            self._close = close
+            self._closed = True
+        elif self._finished.is_set() or self._abandoned:
             return
-        self._close = close
-        self._closed = True
+        # Else a signal came while the process was ending: its handler waits for the same.
         if self._worker is None and not self._queue:
             self._finish()  # a thread cannot always be started at the end of a process
             return
         self._wake_up()
         timeout_s = self.limits.exit_s if timeout_s is None else timeout_s
-        if self._start() and self._finished.wait(timeout_s):
+        if (self._start() and self._finished.wait(timeout_s)) or self._abandoned:
             return
         self._abandoned = True
         waiting = sum(not isinstance(item, _Flush) for item in tuple(self._queue))
@@ -251,7 +262,9 @@ class BoundedProcessor(SpanProcessor):
             if mark is not None:
                 if self.exporter is not None:
                     self._guard("flush", self.exporter.force_flush)
-                mark.failures = self._failures
+                # Also what failed on its own shortly before: a flush is asked what became of it.
+                mark.is_lossless = self._failures == self._failures_told
+                self._failures_told = self._failures
                 mark.done.set()
 
     def _export(self, batch: list[ReadableSpan]) -> None:

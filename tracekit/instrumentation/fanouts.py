@@ -17,9 +17,10 @@ from opentelemetry.context import set_value
 
 from tracekit.instrumentation import names
 from tracekit.instrumentation.around import MEMBER_KEY
-from tracekit.instrumentation.decorate import Instrument, name_of
+from tracekit.instrumentation.decorate import Instrument, name_of, refuse_bare
 from tracekit.instrumentation.runtime import failed
 from tracekit.instrumentation.steps import Step, cleaned, failed_frame
+from tracekit.instrumentation.texts import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -288,9 +289,7 @@ class Fanout(Instrument[FanoutStep]):
         return step
 
 
-def fanout(
-    name: str | None = None, /, *, policy: Policy = "all", needed: int | None = None
-) -> Fanout:
+def fanout(name: str | None = None, *, policy: Policy = "all", needed: int | None = None) -> Fanout:
     """Trace steps that run side by side, and how each of them ended: a context manager.
 
         with tracekit.fanout("search", policy="k_of_n", needed=2) as searches:
@@ -306,12 +305,14 @@ def fanout(
 
     Raises:
         ValueError: The policy is unknown, or needs a number.
+        UsageError: It stands above a function without parentheses.
     """
+    refuse_bare(name, "fanout", 'with tracekit.fanout("search") as members: ...')
     if policy not in POLICIES:
         raise ValueError(f"policy {policy!r}: expected one of {', '.join(POLICIES)}")
     if policy == "k_of_n" and needed is None:
         raise ValueError("policy 'k_of_n' takes needed=<how many members must succeed>")
-    return Fanout(name, policy, needed)
+    return Fanout(as_text(name), policy, needed)
 
 
 def _span_id(span: Span) -> int:

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from tracekit.instrumentation import destinations, options
 from tracekit.instrumentation.destinations import Destination, exports
-from tracekit.instrumentation.export import BoundedProcessor, Limits
+from tracekit.instrumentation.export import BoundedProcessor, Limits, NoExporter
 from tracekit.instrumentation.processor import ContextProcessor, Pipeline
 from tracekit.instrumentation.sampler import SessionSampler
 
@@ -187,5 +187,5 @@ def _export(destination: Destination, value: dict[str, Any]) -> BoundedProcessor
     except Exception as error:  # noqa: BLE001 - a wrong variable must not stop the application
         log.warning("tracekit: cannot export to %s: %s", destination.name, error)
         INSTALLED.destination = f"nowhere: cannot export to {destination.name}"
-        return None
+        return BoundedProcessor(NoExporter(), limits)
     return BoundedProcessor(exporter, limits, None if destination.once else destination.make)

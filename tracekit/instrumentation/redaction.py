@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_KEY: Final = re.compile(r"-{0,2}\w[\w.-]{0,100}:?")
 _MARK: Final = "[redacted:"
 
 _SHORTEST_PHONE: Final = 9
@@ -80,7 +81,7 @@ class Redaction:
         Raises:
             UsageError: A pattern is no regular expression, or a name is not listed.
         """
-        listed_patterns, listed_keys = _listed()
+        listed_patterns, listed_keys = _listed().patterns, _listed().keys
         unknown = set(without) - {pattern.name for pattern in listed_patterns} - set(listed_keys)
         if unknown:
             raise UsageError(f"Redaction(without=...): nothing is called {', '.join(unknown)}")
@@ -111,28 +112,55 @@ class Redaction:
         if isinstance(value, str):
             return self._content(value)
         if isinstance(value, dict):
-            return {self._text(key): self._field(key, item) for key, item in value.items()}
+            return self._fields(value)
         if isinstance(value, list):
-            return [self._value(item) for item in value]
+            return [self._value(value[0]), *map(self._item, value, value[1:])] if value else value
         if isinstance(value, int) and not isinstance(value, bool):
             text = str(value)
             kept = self._text(text)
             return value if kept == text else kept
         return value
 
+    def _fields(self, value: dict[str, Any]) -> dict[str, Any]:
+        kept = {key: self._field(key, item) for key, item in value.items()}
+        listed = _listed()
+        # {"name": "DB_PASSWORD", "value": ...} is a field as well.
+        names = (item for key, item in value.items() if key.lower() in listed.names)
+        secrets = (self._secret(name) for name in names if isinstance(name, str))
+        if (secret := next(filter(None, secrets), None)) is not None:
+            named = (key for key in value if key.lower() in listed.values)
+            kept |= {key: _taken(secret, value[key]) for key in named}
+        return {self._text(key): item for key, item in kept.items()}
+
     def _field(self, key: str, value: Any) -> Any:
-        if value is None or isinstance(value, bool):
-            return value
+        secret = self._secret(key)
+        return self._value(value) if secret is None else _taken(secret, value)
+
+    def _item(self, before: Any, value: Any) -> Any:
+        """Return an item of a list: after a flag or a key, as in `--password x`, it is a field."""
+        if not isinstance(before, str) or not _KEY.fullmatch(before):
+            return self._value(value)
+        if isinstance(value, str) and value.startswith("-"):
+            return self._value(value)  # the flag before it had no value
+        return self._field(before, value)
+
+    def _secret(self, key: str) -> str | None:
+        """Return the name of the secret a field holds, or None."""
         words = _words(key)
         for n in range(min(len(words), self._longest)):
             if words[-n - 1 :] in self._keys:
-                return _mark("_".join(words[-n - 1 :]))
-        return self._value(value)
+                return "_".join(words[-n - 1 :])
+        return None
 
     def _text(self, text: str) -> str:
         for pattern in self._patterns:
             text = pattern.applied(text)
         return self._assignment.sub(_assigned, text)
+
+
+def _taken(secret: str, value: Any) -> Any:
+    """Return what stands in the place of a secret; no value, yes and no are none."""
+    return value if value is None or isinstance(value, bool) else _mark(secret)
 
 
 def _mark(name: str) -> str:
@@ -145,13 +173,15 @@ def _words(key: str) -> tuple[str, ...]:
 
 
 def _assignment(keys: Iterable[tuple[str, ...]]) -> re.Pattern[str]:
-    """Return what finds `password=...`, `"apiKey": "..."` and the like in a text."""
+    """Return what finds `password=...`, `"apiKey": "..."`, `--password ...` and such in a text."""
     names = sorted(("[ _-]?".join(map(re.escape, words)) for words in keys), key=len, reverse=True)
     if not names:
         return re.compile(r"(?!)")
+    key = "|".join(names)
     return re.compile(
-        rf"(?i)(?P<before>(?<![a-z])(?P<key>{'|'.join(names)})\\?[\"']?\s{{0,4}}[=:]\s{{0,4}}"
+        rf"(?i)(?:(?P<before>(?<![a-z])(?P<key>{key})\\?[\"']?\s{{0,4}}[=:]\s{{0,4}}"
         r"(?:(?:basic|bearer|digest|token)\s{1,4})?)"
+        rf"|(?P<flag>(?<![\w-])--?(?:[a-z0-9]{{1,32}}[_-]){{0,4}}(?P<name>{key})\s{{1,4}}(?!-)))"
         r"(?P<value>\\?\"[^\"]*(?:\"|\Z)|'[^']*(?:'|\Z)|[^\s\"',;&}\]]+)"
     )
 
@@ -161,8 +191,8 @@ def _assigned(found: re.Match[str]) -> str:
     if value.lstrip("\"'\\").startswith(_MARK.rstrip(":")):
         return found.group()
     quote = value[0] if value[0] in "\"'" else ""
-    name = "_".join(_words(found["key"]))
-    return f"{found['before']}{quote}{_mark(name)}{quote}"
+    name = "_".join(_words(found["key"] or found["name"]))
+    return f"{found['before'] or found['flag']}{quote}{_mark(name)}{quote}"
 
 
 def _compiled(name: str, match: str) -> re.Pattern[str]:
@@ -201,8 +231,24 @@ def _phone(text: str) -> bool:
 _CHECKS: Final = {"luhn": _luhn, "iban": _iban, "phone": _phone}
 
 
+class _Listed(NamedTuple):
+    """What `redaction.yaml` lists.
+
+    Attributes:
+        patterns: What is taken out by its form.
+        keys: Names of fields whose values are taken out.
+        names: Fields that hold the name of another one.
+        values: Fields that hold its value.
+    """
+
+    patterns: tuple[Pattern, ...]
+    keys: tuple[str, ...]
+    names: frozenset[str]
+    values: frozenset[str]
+
+
 @cache
-def _listed() -> tuple[tuple[Pattern, ...], tuple[str, ...]]:
+def _listed() -> _Listed:
     text = resources.files(__package__).joinpath("redaction.yaml").read_text()
     listed = yaml.safe_load(text)
     patterns = tuple(
@@ -214,4 +260,7 @@ def _listed() -> tuple[tuple[Pattern, ...], tuple[str, ...]]:
         )
         for name, told in listed["patterns"].items()
     )
-    return patterns, tuple(listed["keys"])
+    pairs = listed["pairs"]
+    return _Listed(
+        patterns, tuple(listed["keys"]), frozenset(pairs["names"]), frozenset(pairs["values"])
+    )

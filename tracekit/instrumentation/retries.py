@@ -12,9 +12,10 @@ from opentelemetry.trace import format_span_id
 
 from tracekit.instrumentation import names
 from tracekit.instrumentation.around import TRY_KEY, Try
-from tracekit.instrumentation.decorate import Instrument, name_of
+from tracekit.instrumentation.decorate import Instrument, is_bare, name_of
 from tracekit.instrumentation.runtime import failed
 from tracekit.instrumentation.steps import Step, failed_frame
+from tracekit.instrumentation.texts import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -182,10 +183,10 @@ def retry(function: F, /) -> F: ...
 
 
 @overload
-def retry(name: str | None = None, /) -> Retry: ...
+def retry(name: str | None = None) -> Retry: ...
 
 
-def retry(name: F | str | None = None, /) -> F | Retry:
+def retry(name: F | str | None = None) -> F | Retry:
     """Say that a piece of work is tried until it succeeds: a decorator and a context manager.
 
         @tracekit.retry
@@ -200,9 +201,9 @@ def retry(name: F | str | None = None, /) -> F | Retry:
     Args:
         name: What is tried; of a decorated function its name.
     """
-    if callable(name):
+    if is_bare(name, "retry"):
         return Retry(None)(name)
-    return Retry(name)
+    return Retry(as_text(name))
 
 
 @overload

@@ -73,31 +73,35 @@ class SessionSampler(Sampler):
             return SamplingResult(decision, attributes, parent.trace_state)
         if not latched(_SITE):
             try:
-                decided = self._root(parent_context, trace_id, attributes)
+                decided = self._decide(_session(parent_context, attributes), trace_id, attributes)
                 worked(_SITE)
             except Exception:  # noqa: BLE001 - the host goes on without us
                 failed(_SITE)
             else:
                 return decided
-        return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes)
+        return self._decide(
+            None, trace_id, attributes
+        )  # keeps the share, though not sessions whole
 
     def get_description(self) -> str:
         """Return what the sampler is, for people."""
         return f"SessionSampler{{{self.ratio:g}}}"
 
-    def _root(
-        self, context: Context | None, trace_id: int, attributes: Attributes
-    ) -> SamplingResult:
-        key = attributes.get(names.SESSION_ID) if attributes else None
-        if not isinstance(key, str):
-            context = get_current() if context is None else context
-            key = scope_of(context).session_id if context else None
+    def _decide(self, key: str | None, trace_id: int, attributes: Attributes) -> SamplingResult:
         rejection = self._threshold
         randomness = trace_randomness(trace_id) if key is None else session_randomness(key)
         if randomness < rejection:
             return SamplingResult(Decision.DROP, attributes, _state(None, key))
         stated = None if rejection == ALWAYS else rejection
         return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, _state(stated, key))
+
+
+def _session(context: Context | None, attributes: Attributes) -> str | None:
+    key = attributes.get(names.SESSION_ID) if attributes else None
+    if isinstance(key, str):
+        return key
+    context = get_current() if context is None else context
+    return scope_of(context).session_id if context else None
 
 
 @lru_cache(maxsize=1024)

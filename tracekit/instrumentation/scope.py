@@ -6,7 +6,8 @@ and task travel as W3C baggage.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar, overload
+from urllib.parse import quote_plus
 from uuid import uuid4
 
 from opentelemetry import baggage
@@ -14,21 +15,29 @@ from opentelemetry.context import Context, create_key, get_current, set_value
 
 from tracekit.instrumentation import names
 from tracekit.instrumentation.around import Place
-from tracekit.instrumentation.decorate import Instrument
-from tracekit.instrumentation.runtime import STATE, Runtime, failed, latched, worked
+from tracekit.instrumentation.decorate import Instrument, is_bare, is_target
+from tracekit.instrumentation.runtime import STATE, Runtime, count, failed, latched, worked
+from tracekit.instrumentation.texts import as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.util.types import AttributeValue
 
     from tracekit.instrumentation.evidence import Unit
+
+F = TypeVar("F", bound="Callable[..., Any] | type[Any]")
 
 SCOPE_KEY: Final = create_key("tracekit-scope")
 
 BAGGAGE: Final = (names.SESSION_ID, names.TASK_ID)
 """What travels as baggage: names of the entries, which are those of the attributes."""
 
+LONGEST: Final = 3600
+"""Longest id that travels, quoted: a receiver drops entries of more than 4,096 bytes."""
+
+_QUOTED: Final = 12
+"""Most bytes a character takes, quoted."""
 
 _NO_STAMP: Final[Mapping[str, AttributeValue]] = {}
 
@@ -92,14 +101,25 @@ def scope_of(context: Context) -> Scope:
 
 
 def into(context: Context, scope: Scope, *, propagate: bool) -> Context:
-    """Return a context with a scope, and with what of it travels."""
+    """Return a context with a scope, and with what of it travels.
+
+    An id that is too long for baggage stays here, whole, and is counted: a process that is called
+    would otherwise have another session than this one.
+    """
     if propagate:
         for name, value in zip(BAGGAGE, (scope.session_id, scope.task_id), strict=True):
-            if value is not None:
+            if value is not None and _travels(value):
                 context = baggage.set_baggage(name, value, context)
             elif baggage.get_baggage(name, context) is not None:
                 context = baggage.remove_baggage(name, context)
     return set_value(SCOPE_KEY, scope, context)
+
+
+def _travels(value: str) -> bool:
+    if len(value) * _QUOTED <= LONGEST or len(quote_plus(value, errors="replace")) <= LONGEST:
+        return True
+    count("id_not_propagated")
+    return False
 
 
 def current_session() -> str | None:
@@ -128,8 +148,8 @@ class Session(Instrument[SessionScope]):
         self, session_id: str | None, *, user: str | None = None, tenant: str | None = None
     ) -> None:
         super().__init__()
-        self._id = session_id
-        stamp = {names.USER_ID: user, names.TENANT_ID: tenant}
+        self._id = as_text(session_id)
+        stamp = {names.USER_ID: as_text(user), names.TENANT_ID: as_text(tenant)}
         self._stamp = {name: value for name, value in stamp.items() if value is not None}
 
     def bind(self, function: object) -> Self:
@@ -142,7 +162,7 @@ class Session(Instrument[SessionScope]):
     ) -> SessionScope:
         """Open the session in the current context."""
         del args, kwargs
-        session_id = self._id or uuid4().hex
+        session_id = uuid4().hex if self._id is None else self._id
         runtime = STATE.runtime
         return SessionScope(session_id, self._context(runtime, session_id) if runtime else None)
 
@@ -159,9 +179,19 @@ class Session(Instrument[SessionScope]):
         return context
 
 
+@overload
+def session(function: F, /) -> F: ...
+
+
+@overload
 def session(
     session_id: str | None = None, *, user: str | None = None, tenant: str | None = None
-) -> Session:
+) -> Session: ...
+
+
+def session(
+    session_id: F | str | None = None, *, user: str | None = None, tenant: str | None = None
+) -> F | Session:
     """Say which session everything inside belongs to, over any number of traces and processes.
 
     A context manager and a decorator, for sync and async code:
@@ -170,8 +200,12 @@ def session(
             answer(question)
 
     Args:
-        session_id: The session's key; a random one where it is None.
+        session_id: The session's key; a random one where it is None. Of anything but text, such
+            as a UUID, the text form.
         user: User id, as it may be written.
         tenant: Tenant, organisation or customer.
     """
-    return Session(session_id, user=user, tenant=tenant)
+    # Whatever an application identifies its sessions by is a key, if it cannot be decorated.
+    if is_target(session_id) and is_bare(session_id, "session"):
+        return Session(None)(session_id)
+    return Session(as_text(session_id), user=user, tenant=tenant)

@@ -9,7 +9,6 @@ import secrets
 import threading
 from contextlib import suppress
 from functools import cache
-from multiprocessing import process, util
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics, trace
@@ -17,7 +16,7 @@ from opentelemetry.context import attach, get_current
 
 from tracekit.errors import UsageError
 from tracekit.inbox import ensure_key
-from tracekit.instrumentation import destinations, options, propagation
+from tracekit.instrumentation import destinations, options, propagation, workers
 from tracekit.instrumentation.processor import OWN
 from tracekit.instrumentation.providers import INSTALLED, destination_for, install, provider_for
 from tracekit.instrumentation.runtime import (
@@ -140,7 +139,7 @@ def flush(timeout_s: float = 10) -> bool:
         timeout_s: Longest time to wait.
 
     Returns:
-        Whether all of it was exported in time.
+        Whether all that ended since the last flush was exported, and in time.
     """
     pipeline = INSTALLED.pipeline
     return pipeline is None or pipeline.force_flush(int(timeout_s * 1000))
@@ -248,7 +247,7 @@ def _once() -> None:
     metrics.get_meter(OWN).create_observable_counter(
         "tracekit.drop", [_observe], description="What tracekit lost, by reason"
     )
-    _at_exit_of_worker(INSTALLED)
+    workers.at_exit(shutdown, INSTALLED)
 
 
 def _observe(_: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
@@ -261,10 +260,3 @@ def _observe(_: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
 def _after_fork() -> None:
     INSTALLED.lock = threading.Lock()
     reset_counts()
-
-
-def _at_exit_of_worker(installed: object) -> None:
-    """Export at the end of a process of `multiprocessing`, which runs no exit functions."""
-    util.register_after_fork(installed, lambda _: util.Finalize(None, shutdown, exitpriority=0))
-    if process.parent_process() is not None:
-        util.Finalize(None, shutdown, exitpriority=0)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from opentelemetry.context import Context, attach, detach, get_current, set_value
+from opentelemetry.context import Context, attach, get_current, set_value
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
 
 from tracekit.instrumentation import names
+from tracekit.instrumentation.around import detach
 from tracekit.instrumentation.facts import FrameFacts
 from tracekit.instrumentation.runtime import STATE, Runtime, failed, latched, worked
 from tracekit.instrumentation.scope import SCOPE_KEY, Scope, into, scope_of

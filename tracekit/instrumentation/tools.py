@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, get_args, overload
 
 from opentelemetry.context import set_value
 from opentelemetry.trace import SpanKind
 
+from tracekit.errors import UsageError
 from tracekit.instrumentation import names
 from tracekit.instrumentation.around import COMPENSATES_KEY, TRY_KEY, Compensated, Try
 from tracekit.instrumentation.content import captured
-from tracekit.instrumentation.decorate import Instrument, name_of
+from tracekit.instrumentation.decorate import Instrument, is_bare, name_of
 from tracekit.instrumentation.evidence import ToolFacts
 from tracekit.instrumentation.fingerprints import named, value_fingerprint
-from tracekit.instrumentation.runtime import failed
+from tracekit.instrumentation.runtime import count, failed
 from tracekit.instrumentation.steps import Step, cleaned
+from tracekit.instrumentation.texts import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -26,6 +28,8 @@ F = TypeVar("F", bound="Callable[..., Any] | type[Any]")
 
 SideEffect = Literal["none", "read", "idempotent", "write", "external", "irreversible"]
 """What a tool does to the world; see `side_effect` in `tracekit schema spans`."""
+
+SIDE_EFFECTS: Final[tuple[SideEffect, ...]] = get_args(SideEffect)
 
 _SELF: Final = frozenset({"self", "cls"})
 
@@ -49,7 +53,9 @@ class ToolStep(Step):
             return
         settings = self._runtime.settings
         self._arguments = value_fingerprint(arguments, settings.fingerprint_key)
-        if self._arguments is not None:
+        if self._arguments is None:
+            count("arguments_not_fingerprinted")
+        else:
             self.attributes[names.ARGUMENTS_HASH] = self._arguments
         text = captured(arguments, settings)
         if text is not None:
@@ -139,13 +145,38 @@ class Tool(Instrument[ToolStep]):
         self._key = idempotency_key
         self._volatile = tuple(volatile)
         self._parameters: tuple[str, ...] | None = None
+        self._bound = False
 
     def bind(self, function: Any) -> Self:
-        """Take name and parameters from the function."""
+        """Take name and parameters from the function.
+
+        Raises:
+            UsageError: An argument the tool was told of is no parameter of the function.
+        """
         other = self.copy()
         other._attributes = {names.TOOL_NAME: name_of(function), **self._attributes}  # noqa: SLF001
         other._parameters = _parameters(function)  # noqa: SLF001 - of the same class
+        if not self._bound:
+            self._check(function)
+            other._bound = True  # noqa: SLF001 - of a class: each method need not take them all
         return other
+
+    def _check(self, function: Any) -> None:
+        told = {*self._volatile, *([] if self._key is None else [self._key])}
+        if not told:
+            return
+        work = [function]
+        if inspect.isclass(function):
+            work = [vars(function)[name] for name in self._methods if name in vars(function)]
+        taken = [_taken(getattr(each, "__func__", each)) for each in work]
+        if None in taken:
+            return
+        unknown = told.difference(*(each for each in taken if each))
+        if unknown:
+            raise UsageError(
+                f"tool {name_of(function)!r} has no parameter {', '.join(sorted(unknown))}: "
+                "idempotency_key and volatile take names of its parameters"
+            )
 
     def open(
         self, args: tuple[object, ...] = (), kwargs: Mapping[str, object] | None = None
@@ -186,6 +217,17 @@ def _parameters(function: Any) -> tuple[str, ...]:
     return tuple("" if n == 0 and name in _SELF else name for n, name in enumerate(given))
 
 
+def _taken(function: Any) -> set[str] | None:
+    """Return the names of all parameters; None where it takes any, or does not tell."""
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found):
+        return None
+    return {p.name for p in found}
+
+
 @overload
 def tool(function: F, /) -> F: ...
 
@@ -193,7 +235,6 @@ def tool(function: F, /) -> F: ...
 @overload
 def tool(
     name: str | None = None,
-    /,
     *,
     side_effect: SideEffect | None = None,
     idempotency_key: str | None = None,
@@ -207,7 +248,6 @@ def tool(
 
 def tool(  # noqa: PLR0913 - each is one thing to say about a tool
     name: F | str | None = None,
-    /,
     *,
     side_effect: SideEffect | None = None,
     idempotency_key: str | None = None,
@@ -235,15 +275,23 @@ def tool(  # noqa: PLR0913 - each is one thing to say about a tool
         call_id: Id by which the model asked for the call.
         essential: Whether the task needs the call to succeed.
         compensates: Name of the tool, or id of the span, whose effect this one takes back.
+
+    Raises:
+        UsageError: The side effect is unknown, or `volatile` is a text; when a function is
+            decorated, also that it has no parameter of a name given here.
     """
-    if callable(name):
+    if is_bare(name, "tool"):
         return Tool({})(name)
+    if side_effect is not None and side_effect not in SIDE_EFFECTS:
+        raise UsageError(f"side_effect {side_effect!r}: expected one of {', '.join(SIDE_EFFECTS)}")
+    if isinstance(volatile, str):
+        raise UsageError(f"volatile takes a list of names: write volatile=[{volatile!r}]")
     known = {
-        names.TOOL_NAME: name,
+        names.TOOL_NAME: as_text(name),
         names.SIDE_EFFECT: side_effect,
-        names.TOOL_CALL_ID: call_id,
+        names.TOOL_CALL_ID: as_text(call_id),
         names.ESSENTIAL: None if essential else False,
-        names.COMPENSATES: compensates,
+        names.COMPENSATES: as_text(compensates),
     }
     return Tool(
         cleaned(known), arguments=arguments, idempotency_key=idempotency_key, volatile=volatile
@@ -282,10 +330,10 @@ def retrieval(function: F, /) -> F: ...
 
 
 @overload
-def retrieval(source: str | None = None, /) -> Retrieval: ...
+def retrieval(source: str | None = None) -> Retrieval: ...
 
 
-def retrieval(source: F | str | None = None, /) -> F | Retrieval:
+def retrieval(source: F | str | None = None) -> F | Retrieval:
     """Trace a retrieval: a decorator and a context manager.
 
         @tracekit.retrieval("handbook")
@@ -294,6 +342,6 @@ def retrieval(source: F | str | None = None, /) -> F | Retrieval:
     Args:
         source: Id of the data source; of a decorated function its name.
     """
-    if callable(source):
+    if is_bare(source, "retrieval"):
         return Retrieval(None)(source)
-    return Retrieval(source)
+    return Retrieval(as_text(source))

@@ -14,6 +14,7 @@ from tracekit.instrumentation import names
 from tracekit.instrumentation.content import captured
 from tracekit.instrumentation.runtime import STATE, failed
 from tracekit.instrumentation.steps import Step, cleaned
+from tracekit.instrumentation.texts import as_text
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
@@ -102,7 +103,11 @@ def _write(
         return
     try:
         name = result[names.EVALUATION_NAME]
-        known = {names.KIND: "evaluation", names.SESSION_ID: session, names.TASK_ID: task}
+        known = {
+            names.KIND: "evaluation",
+            names.SESSION_ID: as_text(session),
+            names.TASK_ID: as_text(task),
+        }
         step = Step()
         # An empty context: neither the trace nor the session we happen to be in.
         step.start(f"evaluation {name!s}", cleaned(known), parent=Context())

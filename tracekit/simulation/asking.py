@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from random import Random
 
-    from tracekit.instrumentation.calls import Llm, LlmCall
+    from tracekit.instrumentation.calls import LlmCall
+    from tracekit.instrumentation.llm import Llm
     from tracekit.simulation.clock import Clock
     from tracekit.simulation.providers import Asked, World
     from tracekit.simulation.scenario import Agent

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tracekit.instrumentation import names
-from tracekit.instrumentation.calls import Llm
+from tracekit.instrumentation.llm import Llm
 from tracekit.simulation.vendors import failures
 
 if TYPE_CHECKING:

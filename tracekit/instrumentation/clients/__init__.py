@@ -7,15 +7,12 @@ does and returns as it is; what is seen becomes one span per logical call.
 from __future__ import annotations
 
 import sys
-import weakref
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tracekit.errors import UsageError
-from tracekit.instrumentation.clients import google, http, interactions, stainless
+from tracekit.instrumentation.clients import google, http, stainless
 from tracekit.instrumentation.clients.attempt import SITE
-from tracekit.instrumentation.clients.imports import forget
-from tracekit.instrumentation.clients.patches import Patches
 from tracekit.instrumentation.runtime import failed
 
 if TYPE_CHECKING:
@@ -26,9 +23,6 @@ C = TypeVar("C")
 PACKAGES: Final = {"openai": "openai", "anthropic": "anthropic", "google": "google.genai"}
 """Name for `instrument` -> package."""
 
-_patches: Final = Patches()
-_wrapped: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
-
 
 def wrap(client: C) -> C:
     """Trace the calls of one client.
@@ -36,7 +30,8 @@ def wrap(client: C) -> C:
         client = tracekit.wrap(openai.OpenAI())
 
     Sync and async clients of openai, anthropic and google-genai, and copies made with
-    `with_options`, are seen; wrapping twice is the same as wrapping once.
+    `with_options`, are seen; one made with `copy.copy` is another client, to be wrapped itself.
+    Wrapping twice is the same as wrapping once.
 
     Args:
         client: A client object.
@@ -52,14 +47,11 @@ def wrap(client: C) -> C:
         known = ", ".join(PACKAGES.values())
         name = f"{type(client).__module__}.{type(client).__qualname__}"
         raise UsageError(f"cannot wrap a {name}: known are clients of {known}")
-    if client in _wrapped:
-        return client
     try:
         if sdk == google.SDK:
             google.wrap(client)
         else:
             stainless.wrap(sdk, client)
-        _wrapped.add(client)
     except Exception:  # noqa: BLE001 - the host goes on without us
         failed(SITE)
     return client
@@ -88,9 +80,9 @@ def instrument(*names: str) -> None:
         if name in frameworks:
             frameworks[name].install_when_imported()
         elif name == google.SDK:
-            google.instrument(_patches)
+            google.instrument()
         else:
-            stainless.instrument(name, _patches)
+            stainless.instrument(name)
 
 
 def _frameworks() -> dict[str, Integration]:
@@ -103,9 +95,8 @@ def uninstrument() -> None:
     """Undo `instrument`; clients that were wrapped stay so."""
     for framework in _frameworks().values():
         framework.uninstall()
-    forget(google.MODULE, *map(stainless.module, stainless.SDKS))
-    interactions.uninstrument()
-    _patches.undo()
+    stainless.uninstrument()
+    google.uninstrument()
     http.unwatch()
 
 

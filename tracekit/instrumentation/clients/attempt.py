@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from opentelemetry.context import attach, detach
+from opentelemetry.context import attach
 
 from tracekit.instrumentation import calls, names
+from tracekit.instrumentation.around import detach
 from tracekit.instrumentation.clients.apis import Api, hosts
 from tracekit.instrumentation.clients.reading import UNNAMED, Reading
 from tracekit.instrumentation.runtime import failed

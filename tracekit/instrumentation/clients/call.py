@@ -13,6 +13,7 @@ from tracekit.instrumentation.clients import foreign
 from tracekit.instrumentation.clients.apis import Api, find, gateway_at, provider_at
 from tracekit.instrumentation.clients.attempt import SITE, Attempt
 from tracekit.instrumentation.clients.paths import first
+from tracekit.instrumentation.llm import current_call
 from tracekit.instrumentation.runtime import Runtime, active, failed, latched, worked
 from tracekit.instrumentation.steps import error_type
 
@@ -120,7 +121,7 @@ class Call:
         if api is None or (there is None and any(get_value(key) for key in _SUPPRESSED)):
             self._is_ignored = True
             return
-        around = calls.current_call()
+        around = current_call()
         self._api = api
         if around.span is not None and around.span is there:
             # Somebody says `tracekit.llm` around the client: what we see belongs to that.

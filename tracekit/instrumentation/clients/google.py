@@ -18,14 +18,14 @@ from tracekit.instrumentation.clients.attempt import SITE
 from tracekit.instrumentation.clients.bodies import Chunks
 from tracekit.instrumentation.clients.call import CURRENT, Call, Target, opened
 from tracekit.instrumentation.clients.http import Tap
-from tracekit.instrumentation.clients.imports import when_imported
+from tracekit.instrumentation.clients.imports import forget, when_imported
+from tracekit.instrumentation.clients.patches import Hooks
 from tracekit.instrumentation.runtime import failed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
 
     from tracekit.instrumentation.clients.attempt import Attempt
-    from tracekit.instrumentation.clients.patches import Patches
 
 SDK: Final = "google"
 
@@ -262,15 +262,26 @@ _HOOKS: Final[dict[str, Callable[..., Any]]] = {
 }
 
 
-def instrument(patches: Patches) -> None:
+_hooks: Final = Hooks()
+
+
+def instrument() -> None:
     """Hook all clients, those there are and those to come."""
-
-    def hook_all() -> None:
-        for name, hook in _HOOKS.items():
-            patches.replace(_base(), name, partial(_method, hook))
-
-    when_imported(MODULE, hook_all)
+    _hooks.add_everyone()
+    when_imported(MODULE, _hook)
     interactions.instrument()
+
+
+def uninstrument() -> None:
+    """See the clients that were wrapped only."""
+    if _hooks.remove_everyone():
+        forget(MODULE)
+    interactions.uninstrument()
+
+
+def _hook() -> None:
+    for name, hook in _HOOKS.items():
+        _hooks.patches.replace(_base(), name, partial(_method, hook))
 
 
 def _method(hook: Callable[..., Any], function: Any) -> Any:
@@ -278,13 +289,17 @@ def _method(hook: Callable[..., Any], function: Any) -> Any:
 
         @wraps(function)
         async def observed_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return await hook(self, function.__get__(self), *args, **kwargs)
+            own = function.__get__(self)
+            if self not in _hooks:
+                return await own(*args, **kwargs)
+            return await hook(self, own, *args, **kwargs)
 
         return observed_async
 
     @wraps(function)
     def observed(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return hook(self, function.__get__(self), *args, **kwargs)
+        own = function.__get__(self)
+        return hook(self, own, *args, **kwargs) if self in _hooks else own(*args, **kwargs)
 
     return observed
 
@@ -292,8 +307,6 @@ def _method(hook: Callable[..., Any], function: Any) -> Any:
 def wrap(client: Any) -> None:
     """Hook one client, with its sync and async faces."""
     owner = client._api_client  # noqa: SLF001 - no public way
-    for name, hook in _HOOKS.items():
-        if name not in vars(owner):
-            function = getattr(type(owner), name)
-            setattr(owner, name, _method(hook, function).__get__(owner))
+    _hook()
+    _hooks.add(owner)
     interactions.wrap(owner)

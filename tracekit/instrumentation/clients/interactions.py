@@ -6,7 +6,6 @@ surrounding one. `BaseSDK.do_request` retries; what it sends with is httpx.
 
 from __future__ import annotations
 
-import weakref
 from functools import wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +16,7 @@ from tracekit.instrumentation.clients import http
 from tracekit.instrumentation.clients.attempt import SITE
 from tracekit.instrumentation.clients.call import CURRENT, Call, Target, opened
 from tracekit.instrumentation.clients.imports import forget, when_imported
-from tracekit.instrumentation.clients.patches import Patches
+from tracekit.instrumentation.clients.patches import Hooks
 from tracekit.instrumentation.runtime import failed
 
 if TYPE_CHECKING:
@@ -25,27 +24,13 @@ if TYPE_CHECKING:
 
 MODULE: Final = "google.genai._gaos.basesdk"
 
-_patches: Final = Patches()
-"""Clients are made anew at every call: what is replaced is replaced for all, and others pass."""
-
-
-class _Seen:
-    """Whose interactions are seen: of everyone, or of those with one of some HTTP clients."""
-
-    def __init__(self) -> None:
-        self.everyone = False
-        self.clients: weakref.WeakSet[Any] = weakref.WeakSet()
-
-    def __contains__(self, client: object) -> bool:
-        return client is not None and (self.everyone or client in self.clients)
-
-
-_seen: Final = _Seen()
+_hooks: Final = Hooks()
+"""Who is seen is told by the HTTP client: those around it are made anew at every call."""
 
 
 def _open(client: Any, request: Any, *, is_async: bool) -> Call | None:
     try:
-        if client not in _seen or not request.url.path.endswith("/interactions"):
+        if client is None or client not in _hooks or not request.url.path.endswith("/interactions"):
             return None
         call = opened("google", client, orjson.loads(request.content or b"null"))
         if call is not None:
@@ -104,27 +89,25 @@ def _async(function: Any) -> Callable[..., Any]:
 
 def _hook() -> None:
     module = import_module(MODULE)
-    _patches.replace(module.BaseSDK, "do_request", _sync)
-    _patches.replace(module.AsyncBaseSDK, "do_request_async", _async)
+    _hooks.patches.replace(module.BaseSDK, "do_request", _sync)
+    _hooks.patches.replace(module.AsyncBaseSDK, "do_request_async", _async)
 
 
 def instrument() -> None:
     """See the interactions of all clients."""
-    _seen.everyone = True
+    _hooks.add_everyone()
     when_imported(MODULE, _hook)
 
 
 def uninstrument() -> None:
     """See those of wrapped clients only."""
-    _seen.everyone = False
-    if not _seen.clients:
+    if _hooks.remove_everyone():
         forget(MODULE)
-        _patches.undo()
 
 
 def wrap(owner: Any) -> None:
     """See the interactions of one client."""
     found = (getattr(owner, name, None) for name in ("_httpx_client", "_async_httpx_client"))
     for client in filter(None, found):
-        _seen.clients.add(client)
+        _hooks.add(client)
     when_imported(MODULE, _hook)

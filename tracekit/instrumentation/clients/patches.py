@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import weakref
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,3 +34,43 @@ class Patches:
         for (owner, name), original in self._originals.items():
             setattr(owner, name, original)
         self._originals.clear()
+
+
+class Hooks:
+    """Hooks of one SDK: on its classes, for everyone or for some objects only.
+
+    A copy of an object is another one: it is not seen until it is added itself, and whatever was
+    changed on it holds, as nothing of the original is kept on the object.
+
+    Attributes:
+        patches: What has been replaced.
+    """
+
+    def __init__(self) -> None:
+        self.patches: Final = Patches()
+        self._is_everyone = self._is_someone = False
+        self._some: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+
+    def __contains__(self, owner: object) -> bool:
+        """Return whether the calls of an object are to be seen."""
+        return self._is_everyone or owner in self._some
+
+    def has(self, owner: object) -> bool:
+        """Return whether an object was added itself."""
+        return owner in self._some
+
+    def add(self, owner: object) -> None:
+        """See the calls of one object, from now on."""
+        self._is_someone = True
+        self._some.add(owner)
+
+    def add_everyone(self) -> None:
+        """See the calls of all objects."""
+        self._is_everyone = True
+
+    def remove_everyone(self) -> bool:
+        """See those that were added only; return whether the classes are as they were."""
+        self._is_everyone = False
+        if not self._is_someone:
+            self.patches.undo()
+        return not self._is_someone

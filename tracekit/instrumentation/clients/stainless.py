@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from tracekit.instrumentation.clients import http
 from tracekit.instrumentation.clients.attempt import SITE
 from tracekit.instrumentation.clients.call import CURRENT, Call, Target, opened
-from tracekit.instrumentation.clients.imports import when_imported
+from tracekit.instrumentation.clients.imports import forget, when_imported
+from tracekit.instrumentation.clients.patches import Hooks
 from tracekit.instrumentation.runtime import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from tracekit.instrumentation.clients.patches import Patches
 
 SDKS: Final = ("openai", "anthropic")
 
@@ -106,15 +105,26 @@ async def _async(
     return result
 
 
-def instrument(sdk: str, patches: Patches) -> None:
+_hooks: Final = {sdk: Hooks() for sdk in SDKS}
+
+
+def instrument(sdk: str) -> None:
     """Hook all clients of an SDK, those there are and those to come."""
+    _hooks[sdk].add_everyone()
+    when_imported(module(sdk), partial(_hook, sdk))
 
-    def hook() -> None:
-        for base, is_async in zip(_bases(sdk), (False, True), strict=True):
-            for owner in _owners(base):
-                patches.replace(owner, "request", partial(_method, sdk, is_async=is_async))
 
-    when_imported(module(sdk), hook)
+def uninstrument() -> None:
+    """See the clients that were wrapped only."""
+    for sdk, hooks in _hooks.items():
+        if hooks.remove_everyone():
+            forget(module(sdk))
+
+
+def _hook(sdk: str) -> None:
+    for base, is_async in zip(_bases(sdk), (False, True), strict=True):
+        for owner in _owners(base):
+            _hooks[sdk].patches.replace(owner, "request", partial(_method, sdk, is_async=is_async))
 
 
 def _owners(base: type) -> Iterator[type]:
@@ -132,48 +142,44 @@ def _owners(base: type) -> Iterator[type]:
 
 
 def _method(sdk: str, function: Any, *, is_async: bool) -> Any:
+    hooks = _hooks[sdk]
     if is_async:
 
         @wraps(function)
         async def request(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return await _async(sdk, self, function.__get__(self), *args, **kwargs)
+            own = function.__get__(self)
+            if self not in hooks:
+                return await own(*args, **kwargs)
+            return await _async(sdk, self, own, *args, **kwargs)
 
     else:
 
         @wraps(function)
         def request(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return _sync(sdk, self, function.__get__(self), *args, **kwargs)
+            own = function.__get__(self)
+            if self not in hooks:
+                return own(*args, **kwargs)
+            return _sync(sdk, self, own, *args, **kwargs)
 
     return request
 
 
 def wrap(sdk: str, client: Any) -> None:
-    """Hook one client and the copies made of it."""
-    is_async = isinstance(client, _bases(sdk)[1])
-    request = client.request
-    if is_async:
-
-        @wraps(request)
-        async def observed(*args: Any, **kwargs: Any) -> Any:
-            return await _async(sdk, client, request, *args, **kwargs)
-
-    else:
-
-        @wraps(request)
-        def observed(*args: Any, **kwargs: Any) -> Any:
-            return _sync(sdk, client, request, *args, **kwargs)
-
-    client.request = observed
-    for name in _COPIES:
-        if hasattr(client, name):
-            setattr(client, name, _copying(sdk, getattr(client, name)))
+    """Hook one client and the copies it makes of itself."""
+    _hook(sdk)
+    for owner in type(client).__mro__:
+        for name in _COPIES:
+            if name in vars(owner):
+                _hooks[sdk].patches.replace(owner, name, partial(_copying, sdk))
+    _hooks[sdk].add(client)
 
 
 def _copying(sdk: str, copy: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(copy)
-    def copied(*args: Any, **kwargs: Any) -> Any:
-        client = copy(*args, **kwargs)
-        wrap(sdk, client)
+    def copied(self: Any, *args: Any, **kwargs: Any) -> Any:
+        client = copy.__get__(self)(*args, **kwargs)
+        if _hooks[sdk].has(self):
+            _hooks[sdk].add(client)
         return client
 
     return copied

@@ -10,9 +10,10 @@ from __future__ import annotations
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.context import attach, detach
+from opentelemetry.context import attach
 
 from tracekit.instrumentation import names
+from tracekit.instrumentation.around import detach
 from tracekit.instrumentation.calls import LlmCall
 from tracekit.instrumentation.frameworks.claude_usage import (
     Used,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-from opentelemetry.context import Context, attach, create_key, detach, get_current, set_value
+from opentelemetry.context import Context, attach, create_key, get_current, set_value
 from opentelemetry.trace import get_current_span
 
 from tracekit.instrumentation import names
 from tracekit.instrumentation.agents import AgentStep
+from tracekit.instrumentation.around import detach
 from tracekit.instrumentation.frameworks.adopted import AdoptedStep, attributes_of, is_own
 from tracekit.instrumentation.runtime import STATE, Runtime, failed, latched, worked
 from tracekit.instrumentation.scope import into, scope_of
 from tracekit.instrumentation.steps import event
+from tracekit.instrumentation.texts import as_text
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -213,7 +215,7 @@ def _in_session(runtime: Runtime, session: str | None) -> Context:
     scope = scope_of(context)
     if not session or scope.session_id is not None or scope.unit is not None:
         return context
-    opened = scope.with_session(session, {})
+    opened = scope.with_session(as_text(session) or session, {})
     return into(context, opened, propagate=runtime.settings.propagate)
 
 
