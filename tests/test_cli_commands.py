@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
-PRINTING = [name for name in COMMANDS if name not in {"outcome", "demo"}]
+PRINTING = [name for name in COMMANDS if name not in {"outcome", "demo", "collect", "keep"}]
 """Commands that print data."""
 
 ASKING = {
@@ -104,12 +104,12 @@ def test_tables_fit_the_terminal(
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(name: str) -> None:
-    """Each command has help and `--lake`, and `--format` where it prints data."""
+    """Each command has help, `--lake` where it uses one, and `--format` where it prints data."""
     options = options_of(command(name))
     assert run(name, "--help").exit_code == 0
     assert command(name).help
     assert ("--format" in options) == (name in PRINTING)
-    assert "--lake" in options
+    assert ("--lake" in options) == (name != "keep")
 
 
 @pytest.mark.parametrize("name", ASKING)

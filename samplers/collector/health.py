@@ -9,7 +9,7 @@ from samplers.collector.metrics import CONTENT_TYPE
 from samplers.collector.settings.base import split_address
 from samplers.collector.web.messages import HttpError, Response
 from samplers.collector.web.server import HttpServer, ServerLimits
-from tracekit.errors import UsageError
+from tracekit.errors import TracekitError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,14 +33,20 @@ _LIMITS: Final = ServerLimits(
 
 
 class HealthServer:
-    """Answers /live, /ready and /metrics.
+    """Answers /live, /ready and /metrics, and takes /keep.
 
     Attributes:
         port: The port it listens on.
     """
 
     def __init__(
-        self, settings: HealthSettings, registry: Registry, live: Probe, ready: Probe
+        self,
+        settings: HealthSettings,
+        registry: Registry,
+        live: Probe,
+        ready: Probe,
+        *,
+        keep: Callable[[str], str] | None = None,
     ) -> None:
         """Bind the address; nothing is accepted before `start`.
 
@@ -49,11 +55,13 @@ class HealthServer:
             registry: What /metrics shows.
             live: Returns what is wrong with the process, so that it should be restarted; or None.
             ready: Returns why no requests are taken now; or None.
+            keep: Keeps a dropped session after all, and returns what to say about it.
 
         Raises:
             UsageError: The address is taken.
         """
         self._registry = registry
+        self._keep = keep
         self._probes = {"/live": live, "/ready": ready}
         host, port = split_address(settings.endpoint)
         try:
@@ -73,14 +81,22 @@ class HealthServer:
         """Answer no more."""
         self._server.stop(grace=1.0)
 
-    def _answer(self, head: Head, _body: Body, _lease: Lease) -> Response:
+    def _answer(self, head: Head, body: Body, _lease: Lease) -> Response:
+        if head.path == "/keep" and head.method == "POST" and self._keep is not None:
+            if "origin" in head.headers:
+                raise HttpError(HTTPStatus.FORBIDDEN, "no page in a browser may ask for this")
+            try:
+                said = self._keep(body.read().decode(errors="replace").strip())
+            except TracekitError as error:
+                return Response(HTTPStatus.CONFLICT, f"{error}\n".encode())
+            return Response(HTTPStatus.OK, f"{said}\n".encode())
         if head.method != "GET":
             raise HttpError(HTTPStatus.METHOD_NOT_ALLOWED, "only GET is answered")
         if head.path == "/metrics":
             return Response(HTTPStatus.OK, self._registry.text().encode(), CONTENT_TYPE)
         probe = self._probes.get(head.path)
         if probe is None:
-            raise HttpError(HTTPStatus.NOT_FOUND, "there are /live, /ready and /metrics")
+            raise HttpError(HTTPStatus.NOT_FOUND, "there are /live, /ready, /metrics and /keep")
         wrong = probe()
         if wrong is None:
             return Response(HTTPStatus.OK, b"ok\n")

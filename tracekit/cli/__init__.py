@@ -25,6 +25,8 @@ COMMANDS = {
     "schema": ("tracekit.cli.schema", "What the views' columns mean."),
     "doctor": ("tracekit.cli.doctor", "Check the lake, and what its answers rest on."),
     "policy": ("tracekit.cli.policy", "Which sessions to keep: check, show, explain."),
+    "collect": ("tracekit.cli.collect", "Take spans, keep the sessions worth keeping."),
+    "keep": ("tracekit.cli.keep", "Keep a session the collector dropped."),
     "simulate": ("tracekit.cli.simulate", "Scripted sessions with known truth, to test against."),
     "demo": ("tracekit.cli.demo", "Try it on simulated sessions."),
 }

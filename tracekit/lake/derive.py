@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tracekit import models
 from tracekit.lake.columns import (
@@ -40,16 +41,27 @@ class Derivation:
         manifest: The version to build on; hold the write lock.
         incoming: Scanned spans without content: `columns.received_columns()`.
         labels: Verdicts recorded by themselves, with the columns of `outcomes`.
+        kept: Whether a sampler kept the incoming sessions.
+        spans: Whether their spans are stored; without, the ledger alone is.
     """
 
-    def __init__(
-        self, root: Path, manifest: Manifest, incoming: pa.Table, labels: pa.Table
+    def __init__(  # noqa: PLR0913 - the last two are what only a sampler says
+        self,
+        root: Path,
+        manifest: Manifest,
+        incoming: pa.Table,
+        labels: pa.Table,
+        *,
+        kept: bool = True,
+        spans: bool = True,
     ) -> None:
         self.con = connection()
         self.touched_parts: tuple[Part, ...] = ()
         self._root = root
         self._manifest = manifest
         self._incoming = incoming
+        self._kept = kept
+        self._with_spans = kept and spans
         self._scanned = incoming
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._written: dict[str, Future[None]] = {}
@@ -80,7 +92,8 @@ class Derivation:
         models.run_spans(self.con, self._scanned)
         self._make_rows("span_rows.sql", spans=made_columns(), attempts=None)
         if not self.touched_parts:
-            self._start(commit, "spans", self._spans())
+            if self._with_spans:
+                self._start(commit, "spans", self._spans())
             attempts = self.con.sql(self._query("attempts")).to_arrow_table()
             self._start(commit, "attempts", _pieces(attempts))
         models.run_ledger(self.con, recorded_ns=recorded_ns)
@@ -91,9 +104,10 @@ class Derivation:
         self.con.execute(statement("labels.sql"))
         self._make_rows("rows.sql", tasks=None, sessions=None)
         if self.touched_parts:
-            self.con.register("new_spans", pa.Table.from_batches(self._spans()))
+            self.con.register("new_spans", self._stored_spans())
         for table in TABLES:
-            if table not in self._written:
+            is_left_out = table == "spans" and not (self._with_spans or self.touched_parts)
+            if table not in self._written and not is_left_out:
                 commit.write(self.con, table, self._query(table))
         for written in self._written.values():
             written.result()
@@ -165,6 +179,28 @@ class Derivation:
         made = self.con.sql(f"SELECT * FROM made_spans {order}").to_arrow_table()
         return _gathered(made, self._scanned)
 
+    def _stored_spans(self) -> pa.Table:
+        """Return the spans to store: where only the ledger is, those of sessions stored before."""
+        spans = pa.Table.from_batches(self._spans())
+        if self._with_spans:
+            return spans
+        return spans.filter(pc.is_in(spans["session_id"], value_set=self._stored_before()))
+
+    def _stored_before(self) -> pa.Array:
+        """Return the touched sessions that the lake has as kept: they stay so, with their spans."""
+        paths = [
+            str(self._root / part.path("sessions"))
+            for part in self.touched_parts
+            if "sessions" in part.rows
+        ]
+        if not paths:
+            return pa.array([], pa.string())
+        kept = self.con.sql(
+            f"SELECT session_id FROM read_parquet({listed(paths)}) "
+            "WHERE kept AND session_id IN (SELECT session_id FROM touched)"
+        )
+        return kept.to_arrow_table()["session_id"].combine_chunks()
+
     def _make_rows(self, file: str, **columns: Collection[str] | None) -> None:
         """Run an SQL file with its column lists: those named, or all that a table declares."""
         lists = {
@@ -187,13 +223,17 @@ class Derivation:
     def _query(self, table: str) -> str:
         order = f"ORDER BY date, {SESSION_ORDER[table]}"
         parts = [part for part in self.touched_parts if table in part.rows]
+        chosen = "*"
+        if table == "sessions" and not self._kept:
+            self.con.register("stored", pa.table({"session_id": self._stored_before()}))
+            chosen = "* REPLACE (session_id IN (SELECT session_id FROM stored) AS kept)"
         if not parts:
-            return f"SELECT * FROM new_{table} {order}"
+            return f"SELECT {chosen} FROM new_{table} {order}"
         gone = "session_id IN (SELECT session_id FROM touched)"
         if table == "outcomes":
             gone = f"({FROM_SPANS} AND {gone})"
         return (
-            f"SELECT * FROM new_{table} UNION ALL BY NAME "
+            f"SELECT {chosen} FROM new_{table} UNION ALL BY NAME "
             f"SELECT * FROM ({rows_of(self._root, parts, table)}) WHERE NOT {gone} {order}"
         )
 

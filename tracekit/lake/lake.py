@@ -195,6 +195,36 @@ class Lake:
             self._tidy(run.manifest)
         return summary
 
+    def add_sessions(
+        self,
+        kept: pa.Table,
+        dropped: pa.Table,
+        *,
+        spans: bool = True,
+        recorded_ns: int | None = None,
+    ) -> None:
+        """Store sessions that a sampler decided: of dropped ones the ledger's rows alone.
+
+        Args:
+            kept: All spans of kept sessions, as `tracekit.lake.ledger.inspected` returns them.
+            dropped: Those of dropped ones.
+            spans: Whether spans of kept sessions are stored.
+            recorded_ns: When the lake learns of the verdicts found, UTC, ns since 1970; now.
+
+        Raises:
+            LakeError: Another writer is at work, or the lake cannot be written.
+        """
+        from tracekit.lake.ledger import write_sessions  # noqa: PLC0415 - as above
+
+        now = time.time_ns() if recorded_ns is None else recorded_ns
+        with write_lock(self.path, self.wait_s):
+            manifest = self._settled()
+            for table, is_kept in ((kept, True), (dropped, False)):
+                manifest = write_sessions(
+                    self.path, manifest, table, now, kept=is_kept, with_spans=spans
+                )
+            self._tidy(manifest)
+
     def add_outcomes(
         self, verdicts: Sequence[Mapping[str, Any]], *, recorded_ns: int | None = None
     ) -> None:

@@ -165,13 +165,13 @@ class LakeSettings(Settings):
 
 
 class HealthSettings(Settings):
-    """Where /live, /ready and /metrics answer."""
+    """Where /live, /ready, /metrics and /keep answer."""
 
     enabled: bool = Field(default=True, description="Whether to listen.")
     endpoint: Address = Field(
         default="127.0.0.1:13133",
         description="Address to listen on. Who reaches it can read counts and names of policies, "
-        "but no spans.",
+        "and have dropped sessions kept, but reads no spans.",
     )
     insecure: bool = Field(
         default=False, description="Listen beyond this machine. There are no tokens and no TLS."

@@ -1,0 +1,257 @@
+"""What becomes of the sessions of a batch: models, detectors, policies, in this order.
+
+The models and detectors are those of the lake, over the same tables, so that what is decided here
+can be found again there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from samplers import features, threshold
+from samplers.decide import decide
+from samplers.evaluate import Facts, evaluate
+from samplers.predicates import confined
+from samplers.terms import Case, Decision, Matches, State
+from tracekit import detectors, models
+from tracekit.errors import InputError, TracekitError
+from tracekit.lake.manifest import write_durably
+from tracekit.lake.sql import connection
+from tracekit.otlp import tracestate
+from tracekit.otlp.tracestate import NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from samplers.policy_model import Judgement
+    from samplers.session_types import DueSession
+    from tracekit.lake.lake import Lake
+    from tracekit.otlp.tracestate import Sampling
+
+_MOST_INTERIM: Final = 100_000
+
+Traces = dict[str, list[tuple[int, "Sampling"]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A decision, and what was derived on the way to it.
+
+    Attributes:
+        decision: The decision.
+        stop_reason: Stop code of the session.
+        cost_usd: Its cost, where it is known.
+        anomalies: Detectors that hit.
+    """
+
+    decision: Decision
+    stop_reason: str | None = None
+    cost_usd: float | None = None
+    anomalies: tuple[str, ...] = ()
+
+
+class Decider:
+    """Policies with their state. Not thread-safe.
+
+    Args:
+        policies: The live policy, then those that are only counted.
+        file: Where the state is kept; made by `save`. The frozen baselines are beside it.
+
+    Raises:
+        InputError: A file holds something else.
+    """
+
+    def __init__(self, policies: Sequence[Judgement], file: Path | None = None) -> None:
+        self._policies = tuple(policies)
+        self._file = file
+        self._states: dict[str, State] = {}
+        self._interim: dict[str, int] = {}
+        self._con = connection()
+        detectors.register(self._con)
+        self._baselines = None if file is None else file.with_name("baselines.parquet")
+        if file is not None and file.exists():
+            self._restore(file)
+        if self._baselines is not None and self._baselines.exists():
+            self._restore_baselines(self._baselines)
+
+    @property
+    def policy(self) -> str:
+        """Name of the live policy."""
+        return self._policies[0].name
+
+    def replace(self, policies: Sequence[Judgement]) -> None:
+        """Decide by other policies from now on; those of the same name keep their state."""
+        self._policies = tuple(policies)
+
+    def decide(self, table: pa.Table, due: Sequence[DueSession], now_ns: int) -> list[Judged]:
+        """Return what becomes of sessions, in their order.
+
+        Args:
+            table: Their spans.
+            due: The sessions.
+            now_ns: The time.
+        """
+        policies = self._policies
+        facts, derived, traces = self._facts(table, due, now_ns)
+        cases = [self._case(session, facts, traces) for session in due]
+        states = [self._states.setdefault(policy.name, State()) for policy in policies]
+        terms = [policy.terms() for policy in policies]
+        decisions = list(decide(terms, states, cases, now_ns))
+        for session, decision in zip(due, decisions, strict=True):
+            self._note(session, decision)
+        return [Judged(one, *derived.get(one.session_id, ())) for one in decisions]
+
+    @property
+    def frozen_day(self) -> int:
+        """UTC day, since 1970, up to which baselines are frozen; -1 for none."""
+        question = "SELECT coalesce(max(day) - DATE '1970-01-01', -1) FROM baselines"
+        return int(self._con.execute(question).fetchall()[0][0])
+
+    def freeze(self, lake: Lake, now_ns: int) -> None:
+        """Take what sessions usually cost, up to yesterday, from the ledger.
+
+        Args:
+            lake: The ledger; it has every session, kept or not.
+            now_ns: The time.
+        """
+        before = self._con.sql("FROM baselines").to_arrow_table()
+
+        def frozen(con: duckdb.DuckDBPyConnection) -> pa.Table:
+            detectors.restore(con, before)
+            detectors.freeze(con, before_ns=now_ns)
+            return con.sql("FROM baselines").to_arrow_table()
+
+        rows = lake.read(frozen)
+        detectors.restore(self._con, rows)
+        if self._baselines is not None and rows.num_rows > before.num_rows:
+            temporary = self._baselines.with_suffix(".tmp")
+            pq.write_table(rows, temporary)
+            temporary.replace(self._baselines)
+
+    def save(self) -> None:
+        """Write the state down."""
+        if self._file is None:
+            return
+        content = {
+            "states": {name: json.loads(state.to_json()) for name, state in self._states.items()},
+            "interim": self._interim,
+        }
+        temporary = self._file.with_suffix(".tmp")
+        temporary.unlink(missing_ok=True)
+        write_durably(temporary, json.dumps(content).encode())
+        temporary.replace(self._file)
+
+    def _restore(self, file: Path) -> None:
+        try:
+            content = json.loads(file.read_bytes())
+            for name, state in content["states"].items():
+                self._states[name] = State.from_json(json.dumps(state).encode())
+            self._interim = dict(content["interim"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{file}: not the state of policies ({error}): remove it, floors, quotas and "
+                "budgets then begin anew"
+            ) from error
+
+    def _restore_baselines(self, file: Path) -> None:
+        try:
+            detectors.restore(self._con, pq.read_table(file))
+        except (OSError, pa.ArrowException, TracekitError) as error:
+            raise InputError(
+                f"{file}: not the baselines of cohorts ({error}): remove it, they are then taken "
+                "from the ledger again"
+            ) from error
+
+    def _facts(
+        self, table: pa.Table, due: Sequence[DueSession], now_ns: int
+    ) -> tuple[dict[str, Facts], dict[str, tuple[Any, ...]], Traces]:
+        """Return facts, derived values and traces by session.
+
+        A session whose numbers the models cannot take is left out: no rule matches it then.
+        """
+        try:
+            return self._derive(table, due, now_ns)
+        except duckdb.DataError:
+            if len(due) == 1:
+                return {}, {}, {}
+        half = len(due) // 2
+        cut = sum(len(session.rows) for session in due[:half])
+        first = self._facts(table.slice(0, cut), due[:half], now_ns)
+        second = self._facts(table.slice(cut), due[half:], now_ns)
+        return first[0] | second[0], first[1] | second[1], first[2] | second[2]
+
+    def _derive(
+        self, table: pa.Table, due: Sequence[DueSession], now_ns: int
+    ) -> tuple[dict[str, Facts], dict[str, tuple[Any, ...]], Traces]:
+        con = self._con
+        models.run(con, table, recorded_ns=now_ns)
+        detectors.run(con)
+        rows = con.execute(
+            "SELECT s.session_id, s.stop_reason, s.cost_usd, coalesce(list(d.detector ORDER BY "
+            "d.detector) FILTER (WHERE d.verdict = 'hit'), []) "
+            "FROM sessions AS s LEFT JOIN detections AS d ON s.session_id = d.session_id "
+            "GROUP BY s.session_id, s.stop_reason, s.cost_usd"
+        ).fetchall()
+        derived = {row[0]: (row[1], row[2], tuple(row[3])) for row in rows}
+        traces: Traces = defaultdict(list)
+        for session_id, trace_id, state in con.execute(
+            "SELECT DISTINCT session_id, trace_id, trace_state FROM spans ORDER BY ALL"
+        ).fetchall():
+            traces[session_id].append((int(trace_id, 16), tracestate.read(state or "")))
+        return self._evaluate(due), derived, traces
+
+    def _evaluate(self, due: Sequence[DueSession]) -> dict[str, Facts]:
+        """Ask the predicates, where they reach nothing but the features."""
+        received = {
+            "session_id": [session.key for session in due],
+            "bytes": [session.bytes for session in due],
+            "trigger": [session.trigger for session in due],
+        }
+        with confined() as con:
+            con.register("received", pa.table(received))
+            for name in ("sessions", "detections", "detector_cohorts"):
+                con.register(name, self._con.sql(f"FROM {name}").to_arrow_table())
+            features.create_table(con)
+            con.execute(f"INSERT INTO features BY NAME {features.statement(received=True)}")
+            return {facts.session_id: facts for facts in evaluate(con, self._policies)}
+
+    def _case(self, session: DueSession, facts: dict[str, Facts], traces: Traces) -> Case:
+        key = session.key
+        found = facts.get(key) or Facts(
+            key,
+            "",
+            session.trigger,
+            session.spans,
+            session.bytes,
+            tuple(Matches(strata=("-",) * len(policy.strata)) for policy in self._policies),
+        )
+        its = traces.get(key, [])
+        randomness = threshold.randomness(key, its)
+        return Case(
+            key,
+            randomness,
+            found.matches,
+            spans=session.spans,
+            bytes=session.bytes,
+            tenant=found.tenant,
+            trigger=session.trigger,
+            incoming=threshold.incoming(randomness, its),
+            previous=self._interim.get(key, NEVER),
+            final=not session.is_interim,
+        )
+
+    def _note(self, session: DueSession, decision: Decision) -> None:
+        if session.is_interim and not decision.keep:
+            if len(self._interim) >= _MOST_INTERIM:
+                del self._interim[next(iter(self._interim))]
+            self._interim[session.key] = decision.threshold
+        else:
+            self._interim.pop(session.key, None)

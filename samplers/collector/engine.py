@@ -1,0 +1,327 @@
+"""The collector's loop: requests in, sessions decided, kept ones out, all of them in the ledger.
+
+    engine = Engine(journal, log, sessions, decider, sink=exporters, ledger=ledger)
+    engine.recover()
+    outcome = engine.receive(request)      # from any thread
+    engine.tick(time.time_ns())            # from one thread, every now and then
+
+What a crash leaves undone is done again after the restart: the journal is read back, its sessions
+come due, and where the decision log has a decision, that one stands. What a target has is not sent
+to it again, but for what was under way when the process died.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from samplers.collector.batch import Batch, gather
+from samplers.collector.intake import Intake
+from samplers.collector.outbox import Kept
+from samplers.collector.outlet import Outlet
+from samplers.collector.pullback import pull_back
+from samplers.decision import DecisionRecord
+from samplers.session_types import LateSpans, Verdict
+from tracekit.errors import JournalError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from samplers.collector.decider import Decider, Judged
+    from samplers.collector.ledger import Ledger
+    from samplers.collector.outcome import Outcome
+    from samplers.collector.outlet import Sink
+    from samplers.decisions import DecisionLog
+    from samplers.journal import Journal
+    from samplers.policy_model import Judgement
+    from samplers.session_types import DueSession, Rows
+    from samplers.sessions import Sessions
+
+_BATCH_SPANS: Final = 50_000
+_LAST: Final = 1 << 62
+_DAY: Final = 86_400_000_000_000
+
+
+def fingerprint(key: str) -> int:
+    """Return the 128 bits a session goes by in the decision log."""
+    return int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:16], "big")
+
+
+class Engine:
+    """The parts of a collector put together.
+
+    Attributes:
+        counts: What happened since the start, for metrics.
+        weighted: Weights of the kept sessions added up: how many there were, by their word.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of a collector
+        self,
+        journal: Journal,
+        log: DecisionLog,
+        sessions: Sessions,
+        decider: Decider,
+        *,
+        sink: Sink | None = None,
+        ledger: Ledger | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            journal: Opened; read back by `recover`.
+            log: In the same folder.
+            sessions: Empty.
+            decider: The policies.
+            sink: Where kept spans go.
+            ledger: Where rows of all sessions go.
+            clock: Nanoseconds since 1970.
+        """
+        self.counts: Counter[str] = Counter()
+        self.weighted = 0.0
+        self._journal = journal
+        self._decisions = log
+        self._sessions = sessions
+        self._decider = decider
+        self._ledger = ledger
+        self._outlet = Outlet(journal, log, sink, ledger)
+        self._lock = threading.Lock()
+        self._intake = Intake(journal, sessions, self._lock, self.counts, clock)
+        self._frozen_on = -1
+        self._held: tuple[list[DueSession], int] | None = None
+
+    def receive(self, request: bytes, tenant: str = "") -> Outcome:
+        """Take a request, from any thread: see `Intake.receive`."""
+        return self._intake.receive(request, tenant)
+
+    def recover(self) -> int:
+        """Take in what an earlier run acknowledged; return how many spans that were.
+
+        Sessions come due at the times they would have: decided ones leave the memory again, so
+        that the journal may be longer than what can wait.
+        """
+        before = self.counts["spans"]
+        for record in self._journal.recover():
+            self._outlet.remember(record)
+            if not self._intake.take_back(record):
+                self._decide_due(record.received_ns, record.sequence - 1)
+                if not self._intake.take_back(record):
+                    raise UsageError(
+                        "the journal holds more spans of open sessions than fit into memory: lower "
+                        "sessions.max_age or sessions.idle, so that some of them end"
+                    )
+            if self._sessions.stats()["pending_spans"] > self._sessions.capacity.rows // 2:
+                self._decide_due(record.received_ns)
+        for target in set(self._decisions.targets()) - set(self._outlet.targets):
+            self._decisions.abandon(target)  # nobody will ever take what waits for it
+        return self.counts["spans"] - before
+
+    @property
+    def exported_spans(self) -> int:
+        """Spans handed to the exporters."""
+        return self._outlet.exported_spans
+
+    def replace_policies(self, policies: Sequence[Judgement]) -> None:
+        """Decide by other policies from the next batch on; call it from the thread that ticks."""
+        self._decider.replace(policies)
+
+    def tick(self, now_ns: int, *, flush: bool = False) -> None:
+        """Decide what is due, export it, and let go of what is done.
+
+        Args:
+            now_ns: The time.
+            flush: Write the ledger at once.
+        """
+        self._outlet.send()
+        self._follow(now_ns)
+        self._decide_due(now_ns)
+        self._follow(now_ns)
+        self._outlet.flush(now_ns, at_once=flush)
+        self._intake.is_full = False
+
+    def tend(self) -> None:
+        """Close and unlink segments, forget old decisions; call it every second."""
+        self._journal.tend()
+        live = self._journal.segments()
+        self._decisions.compact(live)
+        self._outlet.forget(live)
+
+    def freeze(self, now_ns: int) -> None:
+        """Once a day take the baselines of cohorts from the ledger, where there is one."""
+        today = now_ns // _DAY
+        if self._ledger is None or today == self._frozen_on:
+            return
+        self._frozen_on = today
+        if self._decider.frozen_day < today - 1:
+            self._decider.freeze(self._ledger.lake, now_ns)
+
+    def _decide_due(self, now_ns: int, most: int = _LAST) -> None:
+        """Decide what is due, a batch at a time.
+
+        Args:
+            now_ns: The time.
+            most: The last record of the journal whose spans are in memory, where that is known.
+        """
+        while not self._outlet.is_blocked:
+            held, self._held = self._held, None
+            if held is not None:
+                self._decide(*held, now_ns)
+            with self._lock:
+                # Whatever was received up to here is in what is taken out below.
+                upto = min(self._journal.watermark(), most)
+                due = self._sessions.due(now_ns, _BATCH_SPANS)
+            if not due:
+                return
+            tails = [LateSpans(one.key, one.rows, one.verdict) for one in due if one.verdict]
+            self._follow_these([tail for tail in tails if len(tail.rows)], upto, now_ns)
+            fresh = [one for one in due if one.verdict is None]
+            self._settle_empty([one for one in fresh if not len(one.rows)], now_ns)
+            if fresh := [one for one in fresh if len(one.rows)]:
+                self._decide(fresh, upto, now_ns)
+
+    def _settle_empty(self, due: Iterable[DueSession], now_ns: int) -> None:
+        with self._lock:
+            for one in due:
+                self._intake.late.extend(self._sessions.settle(one, Verdict(kept=False), now_ns))
+
+    def _decide(self, due: list[DueSession], upto: int, now_ns: int) -> None:
+        batch = self._gather([one.key for one in due], [one.rows for one in due])
+        judged = self._decider.decide(batch.table, due, now_ns)
+        made = [self._record(*pair, now_ns) for pair in zip(due, judged, strict=True)]
+        final = [self._is_final(*pair) for pair in zip(due, made, strict=True)]
+        recorded = [record for record, is_final in zip(made, final, strict=True) if is_final]
+        try:
+            standing = {record.session: record for record in self._decisions.decide(recorded)}
+        except JournalError:
+            self._held = (due, upto)  # again when the disk has room
+            raise
+        self._decider.save()
+        records = [standing.get(record.session, record) for record in made]
+        with self._lock:
+            for one, record in zip(due, records, strict=True):
+                late = self._sessions.settle(one, _verdict(record), now_ns)
+                self._intake.late.extend(late)
+        leaving: list[Kept] = []
+        for number, (one, record) in enumerate(zip(due, records, strict=True)):
+            if not final[number]:
+                self.counts["interim"] += 1
+                continue
+            is_old = record is not made[number]
+            its = Kept(number, one.key, one.rows, record, judged[number], is_old=is_old)
+            self._count(record, is_old=is_old)
+            if record.keep:
+                leaving.append(its)
+            else:
+                self._outlet.drop(batch, its, upto)
+        self._outlet.keep(batch, leaving, upto)
+
+    def _is_final(self, session: DueSession, record: DecisionRecord) -> bool:
+        """Return whether a decision goes on record: to keep is final, also from an earlier run."""
+        if record.keep or not session.is_interim:
+            return True
+        earlier = self._decisions.get(record.session)
+        return earlier is not None and earlier.keep
+
+    def _record(self, session: DueSession, judged: Judged, now_ns: int) -> DecisionRecord:
+        decision = judged.decision
+        return DecisionRecord(
+            session=fingerprint(session.key),
+            keep=decision.keep,
+            threshold=decision.threshold,
+            policy=decision.policy,
+            rule=decision.rule,
+            stratum=decision.stratum,
+            probability=decision.probability,
+            trigger=decision.trigger,
+            reasons=decision.reasons,
+            decided_ns=now_ns,
+            spans=session.spans,
+            segments=tuple(sorted(set(session.rows["segment"].tolist()))),
+            traces=session.traces,
+            targets=self._outlet.targets if decision.keep else (),
+            inclusion=decision.inclusion,
+            th_out=decision.th_out,
+            erase=decision.erase,
+            degrade=decision.degrade,
+        )
+
+    def _count(self, record: DecisionRecord, *, is_old: bool) -> None:
+        if is_old:
+            self.counts["decided_before"] += 1
+            return
+        self.counts["sessions"] += 1
+        if record.keep:
+            self.counts["kept"] += 1
+            self.weighted += 1 / record.inclusion if record.inclusion else 0.0
+
+    def pull_back(self, key: str, now_ns: int) -> DecisionRecord:
+        """Keep a session that was dropped; call it from the thread that ticks.
+
+        Raises:
+            UsageError: Nothing is on record about it, or it was kept anyhow.
+            JournalError: Its spans have aged out, at least some of them.
+        """
+        found = self._decisions.get(fingerprint(key))
+        record = pull_back(key, found, self._journal, self._decisions, self._outlet)
+        with self._lock:  # what comes late follows the new decision
+            late = self._sessions.restore([], record.traces, _verdict(record), now_ns)
+            self._intake.late.extend(late)
+        self.counts["pulled_back"] += 1
+        return record
+
+    def _follow(self, now_ns: int) -> None:
+        with self._lock:
+            upto = self._journal.watermark()
+            late, self._intake.late = self._intake.late, []
+        self._follow_these(late, upto, now_ns)
+
+    def _follow_these(self, late: Sequence[LateSpans], upto: int, now_ns: int) -> None:
+        leaving: list[LateSpans] = []
+        for one in late:
+            self._decisions.late(fingerprint(one.key), set(one.rows["segment"].tolist()))
+            if one.verdict.kept:
+                leaving.append(one)
+            else:
+                self._outlet.release(one.rows, now_ns)
+        if leaving:
+            batch = self._gather([one.key for one in leaving], [one.rows for one in leaving])
+            kept = [
+                Kept(number, one.key, one.rows, self._standing(one, now_ns))
+                for number, one in enumerate(leaving)
+            ]
+            self._outlet.keep(batch, kept, upto)
+
+    def _standing(self, late: LateSpans, now_ns: int) -> DecisionRecord:
+        """Return the decision that late spans follow; if the log forgot it, what memory has."""
+        session = fingerprint(late.key)
+        verdict = late.verdict
+        return self._decisions.get(session) or DecisionRecord(
+            session=session,
+            keep=True,
+            threshold=verdict.threshold,
+            policy="",
+            rule=verdict.rule,
+            stratum="",
+            probability=None,
+            trigger="",
+            reasons=(),
+            decided_ns=now_ns,
+            spans=0,
+            segments=(),
+            traces=(),
+            erase=not verdict.weight,
+        )
+
+    def _gather(self, keys: Sequence[str], rows: Sequence[Rows]) -> Batch:
+        return gather(keys, rows, self._read, self._outlet.fingerprint_key)
+
+    def _read(self, segment: int, offset: int, length: int) -> memoryview:
+        return self._journal.view(segment)[offset : offset + length]
+
+
+def _verdict(record: DecisionRecord) -> Verdict:
+    weight = 1 / record.inclusion if record.inclusion else 0.0
+    return Verdict(record.keep, record.threshold or 0, weight, record.rule)

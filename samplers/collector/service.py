@@ -1,0 +1,300 @@
+"""The collector as a process: its parts built from the settings, their threads, their end.
+
+    collector = Collector(settings)
+    collector.start()
+    collector.run(stop=event, reload=other)     # until the event is set, then it drains
+
+One thread decides, the one that calls `run`; those of the receivers only write and take note.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from concurrent.futures import Future
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final
+
+from samplers import policy as policies
+from samplers.collector.decider import Decider
+from samplers.collector.engine import Engine
+from samplers.collector.exporters.fanout import Exporters
+from samplers.collector.health import HealthServer
+from samplers.collector.ledger import Ledger
+from samplers.collector.metrics import Registry
+from samplers.collector.receivers.grpc import GrpcServerReceiver
+from samplers.collector.receivers.http import HttpServerReceiver
+from samplers.collector.settings import parts
+from samplers.decisions import DecisionLog
+from samplers.journal import Journal
+from samplers.pending import Capacity
+from samplers.sessions import Sessions
+from samplers.warm import warm
+from tracekit.errors import TracekitError, UsageError
+from tracekit.lake.lake import Lake
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from samplers.collector.config import CollectorSettings
+    from samplers.collector.settings.storage import PolicySettings
+    from samplers.decision import DecisionRecord
+    from samplers.policy_model import Judgement, Policy
+
+_log = logging.getLogger(__name__)
+
+_SECOND: Final = 1_000_000_000
+_TICK_SECONDS: Final = 1.0
+"""Between two batches of decisions: running the models costs half a second, for one as for many."""
+
+_GRACE_SECONDS: Final = 5.0
+_DRAIN_SECONDS: Final = 10.0
+
+
+class Collector:
+    """A collector.
+
+    Attributes:
+        registry: Its metrics.
+        engine: Its loop.
+    """
+
+    def __init__(self, settings: CollectorSettings) -> None:
+        """Open the files and bind the addresses; nothing is accepted before `start`.
+
+        Raises:
+            TracekitError: Something in the settings, the policy or the folders is wrong.
+        """
+        self._settings = settings
+        self._watch = PolicyWatch(settings.policy)
+        self.registry = Registry()
+        self._ready: str | None = "it is starting"
+        self._wrong: str | None = None
+        self._asked: queue.SimpleQueue[tuple[str, Future[DecisionRecord]]] = queue.SimpleQueue()
+        with ExitStack() as undo:
+            self._open(settings, undo)
+            self._listen(settings, undo)
+            undo.pop_all()
+        self._describe()
+
+    def _open(self, settings: CollectorSettings, undo: ExitStack) -> None:
+        folder = settings.journal_folder
+        self._journal = Journal(folder, parts.journal(settings.journal))
+        undo.callback(self._journal.close)
+        self._decisions = DecisionLog(folder, self._journal.syncer, self._journal.settings)
+        remembered = settings.sessions.kept_entries + settings.sessions.dropped_entries
+        self._sessions = Sessions(Capacity(decided=remembered), parts.limits(settings.sessions))
+        self._exporters = Exporters(settings.exporters, settings.queues_folder, self.registry)
+        undo.callback(self._exporters.stop)
+        self.engine = Engine(
+            self._journal,
+            self._decisions,
+            self._sessions,
+            Decider(self._watch.policies, folder / "policies.json"),
+            sink=self._exporters if settings.exporters else None,
+            ledger=_ledger(settings),
+        )
+
+    def _listen(self, settings: CollectorSettings, undo: ExitStack) -> None:
+        self._receivers: dict[str, GrpcServerReceiver | HttpServerReceiver] = {}
+        if settings.receivers.grpc.enabled:
+            self._receivers["grpc"] = GrpcServerReceiver(
+                settings.receivers.grpc, self.engine.receive, self.registry
+            )
+            undo.callback(self._receivers["grpc"].stop, 0.0)
+        if settings.receivers.http.enabled:
+            self._receivers["http"] = HttpServerReceiver(
+                settings.receivers.http, self.engine.receive, self.registry
+            )
+            undo.callback(self._receivers["http"].stop, 0.0)
+        self._health: HealthServer | None = None
+        if settings.health.enabled:
+            self._health = HealthServer(
+                settings.health,
+                self.registry,
+                lambda: self._wrong,
+                lambda: self._ready,
+                keep=self._keep,
+            )
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Ports it listens on: grpc, http, health."""
+        found = {name: receiver.port for name, receiver in self._receivers.items()}
+        return found | ({} if self._health is None else {"health": self._health.port})
+
+    @property
+    def policy(self) -> Policy:
+        """The live policy."""
+        return self._watch.live
+
+    def start(self) -> int:
+        """Take in what an earlier run left, then take requests; return how many spans it left."""
+        warm()
+        if self._health is not None:
+            self._health.start()
+        self._journal.start()
+        recovered = self.engine.recover()
+        self._exporters.start()
+        for receiver in self._receivers.values():
+            receiver.start()
+        self._ready = None
+        return recovered
+
+    def run(self, stop: threading.Event, reload: threading.Event) -> None:
+        """Decide until told to stop, then drain.
+
+        Args:
+            stop: Set when the collector is to end.
+            reload: Set when the policy is to be read again.
+        """
+        while not stop.wait(_TICK_SECONDS):
+            self._attempt(self.engine.tick, time.time_ns())
+            self._attempt(self.engine.tend)
+            self._attempt(self.engine.freeze, time.time_ns())
+            self._keep_asked()
+            asked = reload.is_set()
+            reload.clear()
+            if self._watch.changed(asked=asked):
+                self.engine.replace_policies(self._watch.policies)
+        self.stop()
+
+    def _keep(self, key: str) -> str:
+        """Have a session kept by the thread that decides; called by that of the health server."""
+        answer: Future[DecisionRecord] = Future()
+        self._asked.put((key, answer))
+        try:
+            return f"session {key} is kept: {answer.result(_GRACE_SECONDS).spans:,} spans"
+        except TimeoutError as error:
+            raise TracekitError("the collector is busy: try again") from error
+
+    def _keep_asked(self) -> None:
+        while not self._asked.empty():
+            key, answer = self._asked.get()
+            try:
+                answer.set_result(self.engine.pull_back(key, time.time_ns()))
+            except Exception as error:  # noqa: BLE001 - it is told to who asked
+                answer.set_exception(error)
+
+    def _attempt(self, step: Callable[..., object], *arguments: object) -> None:
+        """Go on after a fault: what was under way is done after a restart, and /live says so."""
+        try:
+            step(*arguments)
+        except TracekitError as error:  # a disk that is full: it is tried again
+            _log.error("%s", error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, senders must not wait for it
+            _log.exception("a step failed")
+            self._wrong = f"a step failed, restart the collector: {error}"
+
+    def stop(self) -> None:
+        """Drain: answer the requests under way, decide sessions whose root ended, write all down.
+
+        Sessions that are still open stay in the journal, for the next start.
+        """
+        self._ready = "it is stopping"
+        for receiver in self._receivers.values():
+            receiver.stop(_GRACE_SECONDS)
+        limits = self._sessions.limits
+        later = max(limits.root_delay, limits.keyed_root_delay, limits.done_delay)
+        now = time.time_ns()
+        self._attempt(self.engine.tick, now)
+        self._attempt(lambda: self.engine.tick(now + later, flush=True))
+        self._exporters.stop(_DRAIN_SECONDS if self._settings.exporters else 0.0)
+        if self._health is not None:
+            self._health.stop()
+        self._journal.close()
+
+    def _describe(self) -> None:
+        """Declare the metrics of the loop."""
+        engine, registry = self.engine, self.registry
+        for name, meaning in (
+            ("sessions", "Sessions decided."),
+            ("kept", "Sessions kept."),
+            ("spans", "Spans received."),
+            ("late_spans", "Spans that came after the decision on their session."),
+            ("interim", "Interim decisions that left a session open."),
+            ("pulled_back", "Sessions kept by hand after they were dropped."),
+            ("decided_before", "Sessions an earlier run had decided."),
+        ):
+            family = registry.counter(f"tracekit_{name}_total", meaning)
+            family.ask(lambda name=name: float(engine.counts[name]))  # type: ignore[misc]
+        registry.counter("tracekit_exported_spans_total", "Spans handed to the exporters.").ask(
+            lambda: float(engine.exported_spans)
+        )
+        registry.gauge(
+            "tracekit_weighted_sessions",
+            "Weights of the kept sessions added up; tracekit_sessions_total but for chance.",
+        ).ask(lambda: engine.weighted)
+        for prefix, source in (
+            ("pending", self._sessions.stats),
+            ("journal", self._journal.state),
+            ("decisions", self._decisions.state),
+        ):
+            for name in source():
+                registry.gauge(f"tracekit_{prefix}_{name}", f"{name} of {prefix}.").ask(
+                    lambda source=source, name=name: float(source().get(name, 0))  # type: ignore[misc]
+                )
+
+
+class PolicyWatch:
+    """The policies of the settings, read again when they change.
+
+    Attributes:
+        live: The live policy.
+        policies: The live one, then those that are only counted.
+
+    Raises:
+        TracekitError: One of them is wrong.
+    """
+
+    def __init__(self, settings: PolicySettings) -> None:
+        self._settings = settings
+        self.live, self.policies = _read(settings)
+        self._seen = self._stamps()
+
+    def changed(self, *, asked: bool) -> bool:
+        """Read the files again where they changed; return whether there are other policies now.
+
+        Args:
+            asked: Read them in any case.
+        """
+        stamps = self._stamps()
+        if not asked and (stamps == self._seen or not self._settings.watch):
+            return False
+        self._seen = stamps
+        try:
+            self.live, self.policies = _read(self._settings)
+        except TracekitError as error:
+            _log.error("the policy stays as it was: %s", error)
+            return False
+        _log.warning("policy %s is taken over", self.live.name)
+        return True
+
+    def _stamps(self) -> list[tuple[Path, int, int]]:
+        found = []
+        for path in (self._settings.file, *self._settings.shadows):
+            if path is not None and path.exists():
+                state = path.stat()
+                found.append((path, state.st_mtime_ns, state.st_size))
+        return found
+
+
+def _read(settings: PolicySettings) -> tuple[Policy, tuple[Judgement, ...]]:
+    live = policies.load(settings.file or settings.preset or policies.PRESETS[0])
+    shadows = [policies.load(path) for path in settings.shadows]
+    every = (live, *live.shadow, *shadows)
+    names = [policy.name for policy in every]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two policies are called {name}: give each a name of its own")
+    return live, every
+
+
+def _ledger(settings: CollectorSettings) -> Ledger | None:
+    if settings.lake.folder is None:
+        return None
+    lake = Lake.open(settings.lake.folder, create=True)
+    return Ledger(lake, spans=settings.lake.spans, interval=settings.lake.flush_interval)

@@ -1,0 +1,133 @@
+"""A collector without threads or sockets: simulated sessions in, on a clock of their own."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from samplers.collector.decider import Decider
+from samplers.collector.engine import Engine
+from samplers.collector.exporters.queue import QueueFullError
+from samplers.collector.ledger import Ledger
+from samplers.collector.outcome import Accepted
+from samplers.decisions import DecisionLog
+from samplers.journal import Journal
+from samplers.pending import Capacity
+from samplers.sessions import Sessions
+from samplers.settings import MIB, JournalSettings
+from tracekit.lake import Lake
+from tracekit.otlp.scan import scan
+from tracekit.simulation.run import Request, Run
+from tracekit.simulation.scenario import load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from samplers.policy_model import Judgement
+    from samplers.session_types import Limits
+
+SECOND = 1_000_000_000
+SETTINGS = JournalSettings(
+    segment_bytes=MIB, quota_bytes=64 * MIB, lanes=1, fsync="never", keep_back_seconds=1e9
+)
+
+
+class Clock:
+    """A clock that is told the time.
+
+    Attributes:
+        now: Nanoseconds since 1970.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def __call__(self) -> int:
+        """Return the time."""
+        return self.now
+
+
+class Box:
+    """A sink that keeps what it gets.
+
+    Attributes:
+        requests: What came.
+        is_full: Whether it refuses more.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[bytes] = []
+        self.is_full = False
+
+    def put(self, request: bytes, spans: int) -> None:
+        """Keep a request."""
+        if self.is_full:
+            raise QueueFullError("full")
+        assert scan(request).spans == spans
+        self.requests.append(request)
+
+    def spans(self) -> dict[str, list[str]]:
+        """Return the span ids by trace, as often as they came."""
+        found: dict[str, list[str]] = {}
+        for request in self.requests:
+            for row in scan(request).table.select(["trace_id", "span_id"]).to_pylist():
+                found.setdefault(row["trace_id"], []).append(row["span_id"])
+        return found
+
+
+@cache
+def simulated(sessions: int, seed: int) -> list[Request]:
+    """Return the requests of simulated sessions, interleaved."""
+    return list(Run(load("default"), sessions=sessions, seed=seed, jobs=1).requests(lambda _: None))
+
+
+class Collector:
+    """An engine with a journal and a lake in a folder; again on the same folder is a restart."""
+
+    def __init__(
+        self,
+        folder: Path,
+        policies: Sequence[Judgement],
+        clock: Clock,
+        box: Box,
+        limits: Limits | None = None,
+    ) -> None:
+        self.clock = clock
+        self.journal = Journal(folder / "journal", SETTINGS, clock=clock)
+        # Opened before the log, whose folder it makes.
+        self.log = DecisionLog(
+            folder / "journal", self.journal.syncer, self.journal.settings, clock=clock
+        )
+        self.lake = Lake.open(folder / "lake", create=True)
+        self.decider = Decider(policies, folder / "journal" / "policies.json")
+        self.sessions = Sessions(Capacity(rows=60_000, decided=20_000), limits)
+        self.engine = Engine(
+            self.journal,
+            self.log,
+            self.sessions,
+            self.decider,
+            sink=box,
+            ledger=Ledger(self.lake, interval=1e9),
+            clock=clock,
+        )
+        self.engine.recover()
+
+    def feed(self, requests: Sequence[Request], every: int = 50) -> None:
+        """Receive requests when their last span ended, and tick now and then."""
+        for number, request in enumerate(requests):
+            self.clock.now = max(self.clock.now, request.end_ns)
+            assert self.engine.receive(request.data) == Accepted()
+            if number % every == 0:
+                self.engine.tick(self.clock.now)
+
+    def finish(self, after: int = 24 * 3600 * SECOND) -> None:
+        """Let all sessions end, write the ledger, close."""
+        self.clock.now += after
+        self.engine.tick(self.clock.now)
+        self.engine.tick(self.clock.now, flush=True)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self.journal.close()

@@ -1,0 +1,58 @@
+"""Sessions a sampler decided: kept ones with their spans, dropped ones as rows of the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tracekit.lake.columns import received_columns
+from tracekit.lake.commit import Commit
+from tracekit.lake.derive import Derivation
+from tracekit.lake.labels import label_table
+from tracekit.stops.outputs import inspect_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from tracekit.lake.manifest import Manifest
+
+
+def inspected(scanned: pa.Table) -> pa.Table:
+    """Return scanned spans as the models take them: outputs inspected, content dropped."""
+    return inspect_table(scanned).select([column.name for column in received_columns()])
+
+
+def write_sessions(  # noqa: PLR0913 - what there is to say about sessions
+    root: Path,
+    manifest: Manifest,
+    spans: pa.Table,
+    recorded_ns: int,
+    *,
+    kept: bool,
+    with_spans: bool,
+) -> Manifest:
+    """Derive sessions from their spans and store them; hold the write lock.
+
+    A session that the lake has as kept stays kept, with its spans. Writing the same again changes
+    nothing.
+
+    Args:
+        root: The lake.
+        manifest: Its newest version.
+        spans: All spans of the sessions, `inspected`.
+        recorded_ns: When the lake learns of the verdicts on them.
+        kept: Whether a sampler kept them; of dropped ones no span is stored.
+        with_spans: Whether spans of kept ones are stored.
+
+    Returns:
+        The version with them.
+    """
+    if not spans.num_rows:
+        return manifest
+    labels = label_table([], recorded_ns)
+    with Derivation(root, manifest, spans, labels, kept=kept, spans=with_spans) as derivation:
+        commit = Commit(root, manifest)
+        derivation.derive(recorded_ns, commit)
+        derivation.write(commit)
+        return commit.publish(derivation.touched_parts)
