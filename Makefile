@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 WARM := from tracekit.otlp.scan import scan; scan(b"").table
+# The pip that a Python 3.11 brings along does not find packages with extras in a list with hashes.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-strip-extras \
+PEERS_PIP := $(PEERS)/bin/python -m pip --quiet --disable-pip-version-check
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command "make lock"
 
 # The first interpreter that can do the work; PYTHON=/path/to/python overrides it.
@@ -52,6 +54,7 @@ bench-overhead: $(VENV)/.dev ## measure what tracing costs per call; against pee
 	@$(BIN)/python benchmarks/bench_overhead.py
 
 lock: $(VENV)/.dev ## choose the newest allowed versions and write them down with their hashes
+	@echo "pip>=26" | $(COMPILE) --upgrade - --output-file requirements-pip.lock
 	@echo "setuptools>=77" | $(COMPILE) --upgrade pyproject.toml - --output-file requirements.lock
 	@$(COMPILE) --upgrade pyproject.toml --extra dev --constraints requirements.lock \
 		--output-file requirements-dev.lock
@@ -69,6 +72,7 @@ $(BIN)/python:
 		"its venv module: name another one with PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "making $(VENV) with $(PYTHON)"
 	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes --requirement requirements-pip.lock
 
 # The development lock holds everything of the runtime lock, so either stamp serves the demo.
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
@@ -93,6 +97,6 @@ $(PEERS): $(PEERS)/.ready
 $(PEERS)/.ready: requirements-peers.lock | $(BIN)/python
 	@echo "installing what tracekit is compared with"
 	@$(BIN)/python -m venv $(PEERS)
-	@$(PEERS)/bin/python -m pip --quiet --disable-pip-version-check install \
-		--require-hashes --requirement requirements-peers.lock
+	@$(PEERS_PIP) install --require-hashes --requirement requirements-pip.lock
+	@$(PEERS_PIP) install --require-hashes --requirement requirements-peers.lock
 	@touch $@
