@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracekit.stats.intervals import Estimate, RatioSums, ratio, weighted_rate, wilson
+from tracekit.stats.intervals import Estimate, wilson
+from tracekit.stats.weighted import RatioSums, ratio, weighted_rate
 
 COUNTS = st.integers(0, 100_000)
 

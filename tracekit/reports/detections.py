@@ -11,7 +11,7 @@ from tracekit.errors import UsageError
 from tracekit.reports import query
 from tracekit.reports.query import Selection
 from tracekit.reports.table import ColumnSpec, Kind, Row, Table
-from tracekit.stats.intervals import weighted_rate
+from tracekit.stats.weighted import weighted_rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,8 @@ from tracekit.errors import UsageError
 from tracekit.reports import query
 from tracekit.reports.query import Grouping, Selection
 from tracekit.reports.table import ColumnSpec, Kind, Row, Table
-from tracekit.stats.intervals import Estimate, RatioSums, ratio, wilson
+from tracekit.stats.intervals import Estimate, wilson
+from tracekit.stats.weighted import RatioSums, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

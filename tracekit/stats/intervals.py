@@ -1,15 +1,22 @@
-"""Intervals for rates and ratios.
+"""Intervals of a rate from independent observations.
 
 Every estimate is returned with its interval, so that no caller can print one without the other.
 Observations are taken as independent: tasks that failed together in one incident are fewer
-observations than they look, and the interval is then too narrow.
+observations than they look, and the interval is then too narrow; `tracekit.stats.weighted` counts
+incidents instead.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, nan, sqrt
-from statistics import NormalDist
+from math import nan, sqrt
+from typing import Literal, TypeAlias
+
+from tracekit.stats.special import beta_quantile, normal_quantile
+
+Side: TypeAlias = Literal["both", "lower", "upper"]
+"""Which ends an interval has. With one, that end alone has the whole error probability, and the
+other end is where the quantity itself ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,42 +27,28 @@ class Estimate:
         value: Point estimate; NaN where there is nothing to estimate it from.
         low: Lower end of the interval.
         high: Upper end of the interval.
+        effective: Size of the simple random sample that would be as precise; None where the
+            estimate is no rate.
+        clusters: Independent groups of observations the interval counts; None where it counts
+            observations.
+        note: Why the interval is not to be relied on as it stands, or what it rests on instead;
+            empty where there is nothing to add.
     """
 
     value: float
     low: float
     high: float
+    effective: float | None = None
+    clusters: int | None = None
+    note: str = ""
+
+    @property
+    def reliable(self) -> bool:
+        """Whether the interval can be printed without its note."""
+        return not self.note
 
 
-@dataclass(frozen=True, slots=True)
-class RatioSums:
-    """The sums over observations i that a ratio y/x and its variance need.
-
-    Attributes:
-        n: Observations, those with x = 0 included.
-        y: Sum of y_i.
-        x: Sum of x_i.
-        yy: Sum of y_i squared.
-        xy: Sum of x_i times y_i.
-        xx: Sum of x_i squared.
-    """
-
-    n: int
-    y: float
-    x: float
-    yy: float
-    xy: float
-    xx: float
-
-
-def _z(level: float) -> float:
-    if not 0 < level < 1:
-        message = f"level must lie between 0 and 1, but it is {level}"
-        raise ValueError(message)
-    return NormalDist().inv_cdf((1 + level) / 2)
-
-
-def wilson(successes: float, n: float, level: float = 0.95) -> Estimate:
+def wilson(successes: float, n: float, level: float = 0.95, side: Side = "both") -> Estimate:
     """Estimate a rate with Wilson's score interval.
 
     The interval stays inside [0, 1], never has zero width, and covers well near 0 and 1, where the
@@ -67,17 +60,17 @@ def wilson(successes: float, n: float, level: float = 0.95) -> Estimate:
         successes: Number of successes; a fraction where n is an effective sample size.
         n: Number of observations; 0 gives NaN with the interval [0, 1].
         level: Confidence level.
+        side: Both ends, or one of them.
 
     Raises:
         ValueError: If not 0 <= successes <= n, or the level is outside (0, 1).
 
-    >>> wilson(985, 1000)  # 98.5 %, 97.5 to 99.1 %
-    Estimate(value=0.985, low=0.975399..., high=0.990889...)
+    >>> estimate = wilson(985, 1000)
+    >>> f"{estimate.value:.1%}, {estimate.low:.1%} to {estimate.high:.1%}"
+    '98.5%, 97.5% to 99.1%'
     """
-    z = _z(level)
-    if not 0 <= successes <= n:
-        message = f"successes must lie between 0 and n, but they are {successes} of {n}"
-        raise ValueError(message)
+    z = -normal_quantile(error(level, side))
+    _check(successes, n)
     if n == 0:
         return Estimate(nan, 0.0, 1.0)
     rate = successes / n
@@ -86,68 +79,64 @@ def wilson(successes: float, n: float, level: float = 0.95) -> Estimate:
     # The ends are exactly 0 and 1 for all failures and all successes; rounding must not lose that.
     low = 0.0 if successes == 0 else max(0.0, min(rate, centre - half))
     high = 1.0 if successes == n else min(1.0, max(rate, centre + half))
-    return Estimate(rate, low, high)
+    return _cut(rate, low, high, side)
 
 
-def weighted_rate(
-    success: tuple[float, float], failure: tuple[float, float], level: float = 0.95
+def jeffreys(successes: float, n: float, level: float = 0.95, side: Side = "both") -> Estimate:
+    """Estimate a rate with the equal-tailed posterior interval under Jeffreys' prior.
+
+    Quantiles of Beta(successes + 1/2, failures + 1/2), with the end at 0 where nothing succeeded
+    and at 1 where nothing failed. Source: Brown, Cai and DasGupta (2001), section 4.1.2, who
+    recommend it beside Wilson's for small n. Arguments and errors are those of `wilson`.
+    """
+    tail = error(level, side)
+    _check(successes, n)
+    if n == 0:
+        return Estimate(nan, 0.0, 1.0)
+    shapes = successes + 1 / 2, n - successes + 1 / 2
+    low = 0.0 if successes == 0 else beta_quantile(tail, *shapes)
+    high = 1.0 if successes == n else beta_quantile(1 - tail, *shapes)
+    return _cut(successes / n, low, high, side)
+
+
+def clopper_pearson(
+    successes: float, n: float, level: float = 0.95, side: Side = "both"
 ) -> Estimate:
-    """Estimate a rate from observations that stand for `weight` others each.
+    """Estimate a rate with the exact interval, which covers at least as often as it says.
 
-    The rate is Hajek's: weights of successes over all weights. Its linearised variance
-    sum(w^2 (y - rate)^2) / (sum w)^2 gives the size of the simple random sample that would be as
-    precise, and that effective size goes into Wilson's interval. Sources: C.-E. Särndal,
-    B. Swensson, J. Wretman, "Model Assisted Survey Sampling" (1992), section 5.7; C. Franco et al.,
-    "Comparative study of confidence intervals for proportions in complex sample surveys", Journal
-    of Survey Statistics and Methodology 7 (2019). Where all observations agree that variance is 0,
-    and Kish's size (sum w)^2 / sum w^2 takes its place. With all weights 1 it is `wilson`.
+    The rates that a binomial test would not refuse; wider than Wilson's, and therefore what a
+    verdict against a contract rests on. Source: C. J. Clopper, E. S. Pearson, "The use of
+    confidence or fiducial limits illustrated in the case of the binomial", Biometrika 26 (1934);
+    as quantiles of Beta(k, n - k + 1) and Beta(k + 1, n - k) in Brown, Cai and DasGupta (2001),
+    section 4.2.1. Arguments and errors are those of `wilson`.
 
-    Args:
-        success: Sum of the successes' weights, and sum of the squares of those weights.
-        failure: The same of the failures.
-        level: Confidence level.
+    >>> clopper_pearson(0, 300, side="upper").high < 3 / 300  # the rule of three
+    True
+    """
+    tail = error(level, side)
+    _check(successes, n)
+    if n == 0:
+        return Estimate(nan, 0.0, 1.0)
+    low = 0.0 if successes == 0 else beta_quantile(tail, successes, n - successes + 1)
+    high = 1.0 if successes == n else beta_quantile(1 - tail, successes + 1, n - successes)
+    return _cut(successes / n, low, high, side)
+
+
+def error(level: float, side: Side) -> float:
+    """Return the probability that each end of an interval may leave out.
 
     Raises:
-        ValueError: If a sum is negative, or the level is outside (0, 1).
+        ValueError: If the level is outside (0, 1).
     """
-    if min(*success, *failure) < 0:
-        message = f"sums of weights must not be negative, but they are {success} and {failure}"
-        raise ValueError(message)
-    total = success[0] + failure[0]
-    if total == 0:
-        return wilson(0, 0, level)
-    rate = success[0] / total
-    spread = success[1] * (1 - rate) ** 2 + failure[1] * rate**2
-    if spread > 0:
-        size = rate * (1 - rate) * total**2 / spread
-    else:
-        size = total**2 / (success[1] + failure[1])
-    return wilson(min(rate * size, size), size, level)
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, but it is {level}")
+    return (1 - level) / 2 if side == "both" else 1 - level
 
 
-def ratio(sums: RatioSums, level: float = 0.95) -> Estimate:
-    """Estimate a ratio of two totals, such as cost per success, with a linearised interval.
+def _check(successes: float, n: float) -> None:
+    if not 0 <= successes <= n:
+        raise ValueError(f"successes must lie between 0 and n, but they are {successes} of {n}")
 
-    With R = sum y / sum x and residuals e_i = y_i - R x_i, the variance of R is
-    n / (n - 1) * sum(e_i^2) / (sum x)^2 (delta method). Source: W. G. Cochran, "Sampling
-    Techniques", 3rd edition (1977), section 6.4, without the finite population correction. The
-    lower end is cut at 0: both totals are amounts. With few x the interval is optimistic.
 
-    Args:
-        sums: Sums over the observations.
-        level: Confidence level.
-
-    Returns:
-        NaN within [0, infinity) where the denominator is 0; the interval is [0, infinity) for a
-        single observation, which says nothing about spread.
-    """
-    z = _z(level)
-    if sums.x == 0:
-        return Estimate(nan, 0.0, inf)
-    value = sums.y / sums.x
-    if sums.n < 2:  # noqa: PLR2004 - a variance needs two observations
-        return Estimate(value, 0.0, inf)
-    # Cancellation can leave a sum of squares a rounding error below 0.
-    squares = max(0.0, sums.yy - 2 * value * sums.xy + value**2 * sums.xx)
-    half = z * sqrt(sums.n / (sums.n - 1) * squares) / sums.x
-    return Estimate(value, max(0.0, value - half), value + half)
+def _cut(rate: float, low: float, high: float, side: Side) -> Estimate:
+    return Estimate(rate, 0.0 if side == "upper" else low, 1.0 if side == "lower" else high)
