@@ -11,7 +11,7 @@ from tracekit.errors import UsageError
 from tracekit.reports import query
 from tracekit.reports.query import Selection
 from tracekit.reports.table import ColumnSpec, Kind, Row, Table
-from tracekit.stats.weighted import weighted_rate
+from tracekit.stats.weighted import RatioSums, rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,16 +78,24 @@ def summary(con: duckdb.DuckDBPyConnection, selection: Selection | None = None) 
 
 
 def _counted(name: str, finds: str, row: Mapping[str, Any]) -> Row:
-    rate = weighted_rate(
-        (row["hit_weight"], row["hit_squares"]), (row["clear_weight"], row["clear_squares"])
+    share = rate(
+        RatioSums(
+            n=row["hits"] + row["clear"],
+            y=row["hit_weight"],
+            x=row["hit_weight"] + row["clear_weight"],
+            yy=row["hit_squares"],
+            xy=row["hit_squares"],
+            xx=row["hit_squares"] + row["clear_squares"],
+            largest=row["largest"],
+        )
     )
     return query.plain(
         {
             "detector": name,
             **{column: row[column] for column in ("hits", "clear", "not_evaluable")},
-            "share": None if isnan(rate.value) else rate.value,
-            "share_low": rate.low,
-            "share_high": rate.high,
+            "share": None if isnan(share.value) else share.value,
+            "share_low": share.low,
+            "share_high": share.high,
             "finds": finds,
             "missing": row["missing"],
         }

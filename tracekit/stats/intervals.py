@@ -18,6 +18,11 @@ Side: TypeAlias = Literal["both", "lower", "upper"]
 """Which ends an interval has. With one, that end alone has the whole error probability, and the
 other end is where the quantity itself ends."""
 
+FEW_EVENTS = 5
+"""Observations of the rarer outcome below which Wilson's interval may cover less than it says; W. G.
+Cochran's rule of thumb for approximations ("Some methods for strengthening the common
+chi-squared tests", Biometrics 10, 1954), borne out by `make coverage-sim`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -62,6 +67,9 @@ def wilson(successes: float, n: float, level: float = 0.95, side: Side = "both")
         level: Confidence level.
         side: Both ends, or one of them.
 
+    Returns:
+        With a note where fewer than `FEW_EVENTS` of one outcome were seen.
+
     Raises:
         ValueError: If not 0 <= successes <= n, or the level is outside (0, 1).
 
@@ -79,7 +87,7 @@ def wilson(successes: float, n: float, level: float = 0.95, side: Side = "both")
     # The ends are exactly 0 and 1 for all failures and all successes; rounding must not lose that.
     low = 0.0 if successes == 0 else max(0.0, min(rate, centre - half))
     high = 1.0 if successes == n else min(1.0, max(rate, centre + half))
-    return _cut(rate, low, high, side)
+    return _cut(rate, low, high, side, _few(min(successes, n - successes), n))
 
 
 def jeffreys(successes: float, n: float, level: float = 0.95, side: Side = "both") -> Estimate:
@@ -138,5 +146,14 @@ def _check(successes: float, n: float) -> None:
         raise ValueError(f"successes must lie between 0 and n, but they are {successes} of {n}")
 
 
-def _cut(rate: float, low: float, high: float, side: Side) -> Estimate:
-    return Estimate(rate, 0.0 if side == "upper" else low, 1.0 if side == "lower" else high)
+def _few(events: float, n: float) -> str:
+    if events >= FEW_EVENTS:
+        return ""
+    if events == 0:
+        return f"one outcome was never seen: in {n:g}, it is rarer than {min(1, 3 / n):.2g}"
+    return f"the rarer outcome was seen {events:g} times only; the exact interval is safer"
+
+
+def _cut(rate: float, low: float, high: float, side: Side, note: str = "") -> Estimate:
+    low, high = 0.0 if side == "upper" else low, 1.0 if side == "lower" else high
+    return Estimate(rate, low, high, note=note)
