@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MODELS = sorted(
     path
-    for package in ("models", "stops", "costs", "detectors")
+    for package in ("models", "stops", "costs", "detectors", "stats")
     for path in (ROOT / "tracekit" / package).glob("*.sql")
 )
 

@@ -19,7 +19,7 @@ Side: TypeAlias = Literal["both", "lower", "upper"]
 other end is where the quantity itself ends."""
 
 FEW_EVENTS = 5
-"""Observations of the rarer outcome below which Wilson's interval may cover less than it says; W. G.
+"""Events of the rarer outcome below which Wilson's interval may cover less than it says; W. G.
 Cochran's rule of thumb for approximations ("Some methods for strengthening the common
 chi-squared tests", Biometrics 10, 1954), borne out by `make coverage-sim`."""
 

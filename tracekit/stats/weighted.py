@@ -77,7 +77,8 @@ def rate(sums: RatioSums, level: float = 0.95, side: Side = "both") -> Estimate:
     nothing about the failures that would have come with a large weight and did not. Each end is
     therefore that of a sample with one more observation against it, of the largest weight, as M. P.
     Fay and E. J. Feuer do for rates ("Confidence intervals for directly standardized rates: a
-    method based on the gamma distribution", Statistics in Medicine 16, 1997). With equal weights this is exactly Clopper and Pearson's interval.
+    method based on the gamma distribution", Statistics in Medicine 16, 1997). With equal weights
+    this is exactly Clopper and Pearson's interval.
 
     Args:
         sums: Sums over units, y the successes among x.
