@@ -30,7 +30,10 @@ def chain(calls: Iterable[tuple[float, int]]) -> float:
     >>> round(chain([(0.999, 12)]), 5)
     0.98807
     """
-    return prod(pow(_share(availability), float(count)) for availability, count in calls)
+    task = 1.0
+    for availability, count in calls:
+        task *= _share(availability) ** float(count)
+    return task
 
 
 def needed(task: float, calls: int) -> float:
@@ -39,7 +42,7 @@ def needed(task: float, calls: int) -> float:
     >>> round(needed(0.999, 12), 7)
     0.9999166
     """
-    return _share(task) ** (1 / calls)
+    return float(_share(task) ** (1 / calls))
 
 
 def clustered(downtime: float, outages: float, task_s: float, period_s: float = PERIOD_S) -> float:

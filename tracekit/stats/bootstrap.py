@@ -125,6 +125,6 @@ def percentile(
     notes = []
     if clusters < 20:  # noqa: PLR2004 - as said above
         notes.append(f"{clusters} clusters only")
-    if len(usable) < 0.99 * len(totals):  # noqa: PLR2004 - as said above
+    if len(usable) < 0.99 * len(totals):
         notes.append(f"{len(totals) - len(usable)} replicates had no denominator")
     return Estimate(value, float(low), float(high), clusters=clusters, note="; ".join(notes))

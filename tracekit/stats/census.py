@@ -1,8 +1,8 @@
-"""Estimates set right by a census: counts per stratum that were taken before anything was dropped.
+"""Estimates set right by a census: counts per stratum, taken before anything was dropped.
 
 A stratum whose sessions were never kept has no estimator, whatever the weights; the census says how
-many they were, so that an answer can say what it does not speak for. Where weights and census differ
-by more than chance, weights are wrong, and everything estimated with them is.
+many they were, so that an answer can say what it does not speak for. Where weights and census
+differ by more than chance, weights are wrong, and everything estimated with them is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import fsum, sqrt
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class Coverage:
         total: Sessions of the census.
     """
 
-    strata: Mapping[object, Stratum]
+    strata: Mapping[Any, Stratum]
     covered: float
     total: float
 
@@ -69,16 +69,16 @@ class Coverage:
         return self.covered / self.total if self.total else float("nan")
 
     @property
-    def blind(self) -> list[object]:
+    def blind(self) -> list[Any]:
         """Strata nothing can be said about, the largest first."""
         return self._named("blind")
 
     @property
-    def biased(self) -> list[object]:
+    def biased(self) -> list[Any]:
         """Strata whose weights contradict the census, the largest first."""
         return self._named("biased")
 
-    def _named(self, flag: str) -> list[object]:
+    def _named(self, flag: str) -> list[Any]:
         found = [name for name, stratum in self.strata.items() if getattr(stratum, flag)]
         return sorted(found, key=lambda name: (-self.strata[name].census, str(name)))
 
@@ -108,7 +108,7 @@ def check(census: Counts[Key], stratum: Sequence[Key], probability: ArrayLike) -
         for name in dict.fromkeys([*census, *rows])
     }
     covered = fsum(each.census for each in strata.values() if not each.blind)
-    return Coverage(dict(strata), covered, fsum(float(count) for count in census.values()))
+    return Coverage({**strata}, covered, fsum(float(count) for count in census.values()))
 
 
 def _stratum(census: float, kept: list[float]) -> Stratum:
@@ -125,9 +125,9 @@ def calibrated(census: Counts[Key], stratum: Sequence[Key], probability: ArrayLi
     """Return weights that add up to the census in every stratum: post-stratification.
 
     Each weight times census / sum of weights of its stratum. It takes the chance out of how many
-    were kept, and repairs losses that within a stratum had nothing to do with the outcome. Source: D.
-    Holt, T. M. F. Smith, "Post stratification", JRSS A 142 (1979). Rates and ratios of the result
-    speak for the strata that are not blind.
+    were kept, and repairs losses that within a stratum had nothing to do with the outcome. Source:
+    D. Holt, T. M. F. Smith, "Post stratification", JRSS A 142 (1979). Rates and ratios of the
+    result speak for the strata that are not blind.
 
     Raises:
         ValueError: If a row's stratum is not in the census, or a probability is unknown.

@@ -1,8 +1,8 @@
 """Rates of approval from the few who answer, who are not like the many who do not.
 
-A raw mean of ratings is a mean of those who rate. What can be done: weight each rating by how seldom
-its like are given, as far as covariates tell; and say what the rate would be if all others had been
-angry, or pleased, which needs no assumption and is mostly wide.
+A raw mean of ratings is a mean of those who rate. What can be done: weight each rating by how
+seldom its like are given, as far as covariates tell; and say what the rate would be if all others
+had been angry, or pleased, which needs no assumption and is mostly wide.
 """
 
 from __future__ import annotations

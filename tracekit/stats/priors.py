@@ -1,8 +1,9 @@
 """What is known of a feature before it has production traffic, and when that stops to matter.
 
 Sessions of dogfooding, simulation and expert review count as a discounted share a0 of a production
-session each: the power prior of J. G. Ibrahim, M.-H. Chen, "Power prior distributions for regression
-models", Statistical Science 15 (2000). For a rate that keeps the posterior a beta distribution.
+session each: the power prior of J. G. Ibrahim, M.-H. Chen, "Power prior distributions for
+regression models", Statistical Science 15 (2000). For a rate that keeps the posterior a beta
+distribution.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Posterior:
         return max(0, ceil(self.prior - self.sessions + 1e-9)) if self.prior else 0
 
     def sessions_until_width(self, width: float, level: float = 0.95) -> int:
-        """Return how many more sessions bring the interval below a width, if the rate stays as it is.
+        """Return how many more sessions narrow the interval to a width, if the rate stays.
 
         Raises:
             ValueError: If the width is not above 0.

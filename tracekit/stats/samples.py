@@ -48,7 +48,7 @@ def weights(probability: ArrayLike) -> Array:
     return np.asarray(1 / p)
 
 
-def sums(
+def sums(  # noqa: PLR0913 - a sample has that many columns
     y: ArrayLike,
     x: ArrayLike | None = None,
     probability: ArrayLike = 1.0,

@@ -171,8 +171,9 @@ def _ends(sums: RatioSums, value: float, size: float, tail: float) -> tuple[floa
 
 def _note(sums: RatioSums, value: float, size: float) -> str:
     notes = []
-    if size < FEW_EFFECTIVE:
-        notes.append(f"as precise as {size:.0f} independent observations only")
+    # Rows of unequal weight that agree by chance look like more than they are.
+    if (few := min(size, sums.n)) < FEW_EFFECTIVE:
+        notes.append(f"as precise as {few:.0f} independent observations only")
     if _degrees(sums) < FEW_DEGREES:
         notes.append(f"{sums.n} clusters only")
     if value in {0, 1}:
