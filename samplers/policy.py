@@ -25,9 +25,9 @@ from pydantic import ValidationError
 
 from samplers import policy_limits as limits
 from samplers import policy_model as model
-from samplers.documents import Document, DocumentError, Problem, place
 from samplers.policy_model import Judgement, Policy
 from samplers.predicates import Checker, PredicateError, unknown
+from tracekit.documents import Document, DocumentError, Problem, place
 from tracekit.errors import InputError, UsageError
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ from samplers.collector.health import HealthServer
 from samplers.collector.metrics import Registry
 from samplers.collector.settings import parts
 from samplers.collector.settings.base import Secret, is_loopback, split_address
-from samplers.collector.settings.checking import models_in
 from samplers.collector.settings.document import tables, updated
 from samplers.collector.settings.environment import leaves, variable
 from samplers.collector.settings.exporters import OtlpGrpcExporter
 from samplers.collector.settings.storage import HealthSettings
 from samplers.sessions import Limits
 from samplers.settings import JournalSettings
+from tracekit.checking import models_in
 from tracekit.errors import InputError, UsageError
 
 if TYPE_CHECKING:

@@ -11,12 +11,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
     ("tracekit.errors",),
-    ("tracekit.schema", "tracekit.otlp.fingerprint", "tracekit.otlp.varints"),
-    ("tracekit.dialects", "tracekit.stats", "tracekit.inbox"),
+    ("tracekit.schema", "tracekit.documents", "tracekit.otlp.fingerprint", "tracekit.otlp.varints"),
+    ("tracekit.dialects", "tracekit.stats", "tracekit.inbox", "tracekit.checking"),
     ("tracekit.otlp", "tracekit.stops", "tracekit.costs"),
     ("tracekit.importers", "tracekit.models", "tracekit.instrumentation"),
     ("tracekit.lake", "tracekit.detectors"),
     ("tracekit.reports", "tracekit.testing"),
+    ("tracekit.sla",),
     ("tracekit.simulation",),
     ("tracekit.cli",),
 )

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from samplers import features, policy
-from samplers.documents import MOST_BYTES, DocumentError
 from samplers.evaluate import evaluate_table
 from samplers.policy_model import Policy
 from samplers.predicates import Checker, PredicateError, confined
 from samplers.terms import Matches
+from tracekit.documents import MOST_BYTES, DocumentError
 from tracekit.errors import InputError, UsageError
 from tracekit.schema import TABLES, arrow_schema, sql_type
 

@@ -17,7 +17,6 @@ from pydantic import Field, model_validator
 
 from samplers.collector.settings import environment
 from samplers.collector.settings.base import Settings
-from samplers.collector.settings.checking import check
 from samplers.collector.settings.exporters import AnyExporter  # noqa: TC001  as above
 from samplers.collector.settings.receivers import Receivers
 from samplers.collector.settings.storage import (
@@ -27,7 +26,8 @@ from samplers.collector.settings.storage import (
     PolicySettings,
     SessionSettings,
 )
-from samplers.documents import Document
+from tracekit.checking import check
+from tracekit.documents import Document
 from tracekit.errors import InputError
 
 if TYPE_CHECKING:

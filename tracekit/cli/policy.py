@@ -57,8 +57,8 @@ def check(source: str) -> None:
     \b
     tracekit policy check policy.yaml
     """
-    from samplers.documents import DocumentError  # noqa: PLC0415 - only what is called is loaded
     from samplers.policy import load  # noqa: PLC0415
+    from tracekit.documents import DocumentError  # noqa: PLC0415 - only what is called is loaded
 
     try:
         policy = load(source)

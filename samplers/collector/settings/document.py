@@ -16,8 +16,8 @@ from pydantic import ByteSize
 from pydantic_core import PydanticUndefined
 
 from samplers.collector.config import CollectorSettings
-from samplers.collector.settings.checking import models_in
 from samplers.collector.settings.environment import variable
+from tracekit.checking import models_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

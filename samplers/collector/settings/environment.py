@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from samplers.collector.settings.checking import did_you_mean, models_in
+from tracekit.checking import did_you_mean, models_in
 from tracekit.errors import InputError
 
 if TYPE_CHECKING:

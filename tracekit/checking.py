@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 from pydantic import BaseModel, ValidationError
 
-from samplers.documents import Document, DocumentError, Problem, place
+from tracekit.documents import Document, DocumentError, Problem, place
 from tracekit.errors import InputError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MOST_BYTES: Final = 1 << 20
-"""Longest policy file."""
+"""Longest file."""
 
 
 @dataclass(frozen=True, slots=True)
