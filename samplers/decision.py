@@ -32,6 +32,9 @@ class DecisionRecord:
         th_out: `th` its spans leave with; None for none.
         erase: Whether an incoming `th` is erased.
         degrade: Level of the degrade ladder; 0 for none.
+        randomness: R; None in records of earlier versions.
+        bytes: Bytes of the spans.
+        overruled_ns: When it was kept by hand after it was dropped; None otherwise.
     """
 
     session: int
@@ -52,6 +55,9 @@ class DecisionRecord:
     th_out: int | None = None
     erase: bool = False
     degrade: int = 0
+    randomness: int | None = None
+    bytes: int | None = None
+    overruled_ns: int | None = None
 
 
 @dataclass(slots=True)
@@ -93,6 +99,9 @@ def to_row(decision: DecisionRecord, entry: Entry | None = None) -> list[Any]:
         decision.th_out,
         decision.erase,
         decision.degrade,
+        decision.randomness,
+        decision.bytes,
+        decision.overruled_ns,
     ]
 
 
@@ -103,9 +112,8 @@ KEEP, SEGMENTS, TARGETS, UPTO = 1, 11, 13, 14
 def from_row(row: list[Any]) -> DecisionRecord:
     """Return the decision of a row."""
     session, keep, threshold, policy, rule, stratum, probability, trigger, *rest = row
-    reasons, decided_ns, spans, segments, traces, targets, _, inclusion, th_out, erase, degrade = (
-        rest
-    )
+    reasons, decided_ns, spans, segments, traces, targets, _, inclusion, th_out, *rest = rest
+    erase, degrade, *newer = rest
     return DecisionRecord(
         session=int(session, 16),
         keep=keep,
@@ -125,4 +133,5 @@ def from_row(row: list[Any]) -> DecisionRecord:
         th_out=th_out,
         erase=erase,
         degrade=degrade,
+        **dict(zip(("randomness", "bytes", "overruled_ns"), newer, strict=False)),
     )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from samplers.policy_model import Policy
 
 _TABLES: Final = ("sessions", "tasks", "attempts", "spans")
+_RECORDED: Final = "recorded_detections"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +110,14 @@ def _alone(con: duckdb.DuckDBPyConnection, key: str) -> duckdb.DuckDBPyConnectio
     detectors.register(con)
     detectors.freeze(con)
     own = confined()
-    for table in _TABLES:
-        rows = con.sql(f"SELECT * FROM {table} WHERE session_id = ?", params=[key]).to_arrow_table()
-        own.register(f"{table}_import", rows)
+    sources = {table: table for table in _TABLES} | {_RECORDED: detectors.RECORDED}
+    for table, source in sources.items():
+        question = f"SELECT * FROM {source} WHERE session_id = ?"
+        own.register(f"{table}_import", con.sql(question, params=[key]).to_arrow_table())
         own.execute(f"CREATE TABLE {table} AS FROM {table}_import")
     detectors.register(own)
     detectors.restore(own, con.sql("FROM baselines").to_arrow_table())
-    detectors.run(own)
+    detectors.run(own, recorded=_RECORDED)
     features.create_table(own)
     own.execute(f"INSERT INTO features BY NAME {features.statement(received=False)}")
     return own

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tracekit.detectors import specification
-from tracekit.schema import TABLES, Column, Kind, sql_type
+from tracekit.schema import DECISION, RECEIVED, TABLES, Column, Kind, sql_type
 
 if TYPE_CHECKING:
     import duckdb
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DETECTORS: Final = tuple(specification.load().detectors)
 """Detectors whose verdict is a feature, `hit_<name>`."""
 
-DECIDED: Final = frozenset({"kept", "weight"})
+DECIDED: Final = frozenset(column.name for column in DECISION)
 """Columns of the ledger that the decision itself fills."""
 
 _HIT = "whether detector {} hit; false when clear, null when it could not be evaluated"
@@ -30,8 +30,6 @@ COLUMNS: Final[tuple[Column, ...]] = (
         "cohort_cost_median", Kind.DOUBLE, "median cost of the cohort; null until frozen", "USD"
     ),
     Column("cohort_tokens_median", Kind.DOUBLE, "median tokens of the cohort; null until frozen"),
-    Column("bytes", Kind.INT, "bytes of the spans as received", "By"),
-    Column("trigger", Kind.SYMBOL, "why the session is decided now: root, done, idle, age, ..."),
 )
 """Columns of table `features`, in order."""
 
@@ -59,18 +57,22 @@ def statement(*, received: bool) -> str:
     them.
 
     Args:
-        received: Whether there is a table `received(session_id, bytes, trigger)`; a lake has none.
+        received: Whether a table `received` has what `sessions` does not have before the decision:
+            session_id and the columns of `schema.RECEIVED`.
     """
-    own = ", ".join(f's."{column.name}"' for column in TABLES["sessions"] if is_feature(column))
+    own = ", ".join(
+        f'{"r" if received and column in RECEIVED else "s"}."{column.name}"'
+        for column in TABLES["sessions"]
+        if is_feature(column)
+    )
     hits = ", ".join(
         f"bool_or(verdict = 'hit') FILTER (WHERE detector = '{name}' "
         f"AND verdict <> 'not_evaluable') AS hit_{name}"
         for name in DETECTORS
     )
-    extra = "r.bytes, r.trigger" if received else "NULL::BIGINT AS bytes, NULL::VARCHAR AS trigger"
     join = "\nLEFT JOIN received AS r ON s.session_id = r.session_id" if received else ""
     return f"""
-SELECT {own}, h.* EXCLUDE (session_id), c.cohort_cost_median, c.cohort_tokens_median, {extra}
+SELECT {own}, h.* EXCLUDE (session_id), c.cohort_cost_median, c.cohort_tokens_median
 FROM sessions AS s
 LEFT JOIN (SELECT session_id, {hits} FROM detections GROUP BY session_id) AS h
     ON s.session_id = h.session_id

@@ -17,6 +17,7 @@ from samplers.policy import parse, preset
 from samplers.session_types import Limits
 from tracekit.errors import JournalFullError, UsageError
 from tracekit.otlp.scan import scan
+from tracekit.schema import DECISION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,11 @@ def test_every_session_is_decided_once_and_kept_ones_leave_whole(tmp_path: Path)
 def test_the_ledger_of_a_sample_is_that_of_everything(tmp_path: Path) -> None:
     """But for spans, weight and kept, nothing in it depends on what was kept."""
     requests = simulated(100, 2)
-    tables = ("(SELECT * EXCLUDE (kept, weight) FROM sessions)", "tasks", "attempts")
+    left_out = ", ".join(column.name for column in DECISION)
+    left_out += ", decided_at, overruled_at"
+    tables = (
+        *(f"(SELECT * EXCLUDE ({left_out}) FROM sessions)", "tasks", "attempts", "detections"),
+    )
     found = []
     for name, policy in (("sample", SAMPLE), ("all", preset("keep-all"))):
         collector = Collector(tmp_path / name, [policy], Clock(), Box())
@@ -225,7 +230,7 @@ def test_a_dropped_session_can_be_pulled_back(tmp_path: Path) -> None:
     collector.finish()
     assert len(box.spans()[key]) == 2
     question = f"SELECT kept, weight, spans FROM sessions WHERE session_id = '{key}'"
-    assert rows(collector.lake, question) == [(True, 1.0, 2)]
+    assert rows(collector.lake, question) == [(True, None, 2)]
     assert collector.engine.counts["kept"] == before
 
 

@@ -118,11 +118,15 @@ def test_views_have_the_promised_columns(tmp_path: Path) -> None:
         declared = [column.name for column in columns]
         assert names[: len(declared)] == declared
         added = {
-            "sessions": ["started_at", "ended_at", "date", "outcome", "outcome_source"],
+            "sessions": [
+                *("started_at", "ended_at", "decided_at", "overruled_at"),
+                *("date", "outcome", "outcome_source"),
+            ],
             "tasks": ["started_at", "ended_at", "date", "outcome", "outcome_source"],
             "spans": ["started_at", "ended_at", "date"],
             "attempts": ["started_at", "date"],
             "outcomes": ["decided_at", "recorded_at", "date"],
+            "detections": ["date"],
         }
         assert names[len(declared) :] == added[table]
 

@@ -108,11 +108,20 @@ SPAN_COLUMNS: tuple[Column, ...] = tuple(
 )
 """Every span column, internal ones included."""
 
+DERIVED: tuple[str, ...] = ("spans", "sessions", "tasks", "attempts", "outcomes")
+"""Tables that the models make of spans."""
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "spans": tuple(column for column in SPAN_COLUMNS if not column.internal),
-    **{name: _columns(_document()[name]) for name in ("sessions", "tasks", "attempts", "outcomes")},
+    **{name: _columns(_document()[name]) for name in (*DERIVED[1:], "detections")},
 }
 """Tables of the lake, by name. Views add columns computed on reading: `tracekit/lake/views.sql`."""
+
+RECEIVED: tuple[Column, ...] = _columns(_document()["received"])
+"""Columns of `sessions` that a collector knows before it decides, and that no spans tell."""
+
+DECISION: tuple[Column, ...] = _columns(_document()["decision"])
+"""Columns of `sessions` that say what a sampler decided: it may not ask for them when it does."""
 
 
 def wire_columns() -> tuple[Column, ...]:

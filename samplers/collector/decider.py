@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from samplers import features, threshold
@@ -22,6 +23,7 @@ from samplers.predicates import confined
 from samplers.terms import Case, Decision, Matches, State
 from tracekit import detectors, models
 from tracekit.errors import InputError, TracekitError
+from tracekit.lake.decided import DETECTIONS
 from tracekit.lake.manifest import write_durably
 from tracekit.lake.sql import connection
 from tracekit.otlp import tracestate
@@ -58,6 +60,41 @@ class Judged:
     anomalies: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What becomes of a batch.
+
+    Attributes:
+        sessions: Its sessions, in their order.
+        detections: What the detectors found in them, `tracekit.lake.decided.DETECTIONS`.
+    """
+
+    sessions: list[Judged]
+    detections: pa.Table
+
+    def of(self, keys: Sequence[str]) -> pa.Table:
+        """Return what the detectors found in some sessions."""
+        return self.detections.filter(pc.is_in(self.detections["session_id"], pa.array(keys)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is known of the sessions of a batch, by their keys."""
+
+    facts: dict[str, Facts] = field(default_factory=dict)
+    derived: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    traces: Traces = field(default_factory=dict)
+    detections: pa.Table = field(default_factory=DETECTIONS.empty_table)
+
+    def joined(self, other: _Found) -> _Found:
+        return _Found(
+            self.facts | other.facts,
+            self.derived | other.derived,
+            self.traces | other.traces,
+            pa.concat_tables([self.detections, other.detections]),
+        )
+
+
 class Decider:
     """Policies with their state. Not thread-safe.
 
@@ -91,8 +128,8 @@ class Decider:
         """Decide by other policies from now on; those of the same name keep their state."""
         self._policies = tuple(policies)
 
-    def decide(self, table: pa.Table, due: Sequence[DueSession], now_ns: int) -> list[Judged]:
-        """Return what becomes of sessions, in their order.
+    def decide(self, table: pa.Table, due: Sequence[DueSession], now_ns: int) -> Judgement:
+        """Return what becomes of sessions.
 
         Args:
             table: Their spans.
@@ -100,14 +137,15 @@ class Decider:
             now_ns: The time.
         """
         policies = self._policies
-        facts, derived, traces = self._facts(table, due, now_ns)
-        cases = [self._case(session, facts, traces) for session in due]
+        found = self._facts(table, due, now_ns)
+        cases = [self._case(session, found.facts, found.traces) for session in due]
         states = [self._states.setdefault(policy.name, State()) for policy in policies]
         terms = [policy.terms() for policy in policies]
         decisions = list(decide(terms, states, cases, now_ns))
         for session, decision in zip(due, decisions, strict=True):
             self._note(session, decision)
-        return [Judged(one, *derived.get(one.session_id, ())) for one in decisions]
+        judged = [Judged(one, *found.derived.get(one.session_id, ())) for one in decisions]
+        return Judgement(judged, found.detections)
 
     @property
     def frozen_day(self) -> int:
@@ -170,10 +208,8 @@ class Decider:
                 "from the ledger again"
             ) from error
 
-    def _facts(
-        self, table: pa.Table, due: Sequence[DueSession], now_ns: int
-    ) -> tuple[dict[str, Facts], dict[str, tuple[Any, ...]], Traces]:
-        """Return facts, derived values and traces by session.
+    def _facts(self, table: pa.Table, due: Sequence[DueSession], now_ns: int) -> _Found:
+        """Ask models, detectors and policies.
 
         A session whose numbers the models cannot take is left out: no rule matches it then.
         """
@@ -181,16 +217,13 @@ class Decider:
             return self._derive(table, due, now_ns)
         except duckdb.DataError:
             if len(due) == 1:
-                return {}, {}, {}
+                return _Found()
         half = len(due) // 2
         cut = sum(len(session.rows) for session in due[:half])
         first = self._facts(table.slice(0, cut), due[:half], now_ns)
-        second = self._facts(table.slice(cut), due[half:], now_ns)
-        return first[0] | second[0], first[1] | second[1], first[2] | second[2]
+        return first.joined(self._facts(table.slice(cut), due[half:], now_ns))
 
-    def _derive(
-        self, table: pa.Table, due: Sequence[DueSession], now_ns: int
-    ) -> tuple[dict[str, Facts], dict[str, tuple[Any, ...]], Traces]:
+    def _derive(self, table: pa.Table, due: Sequence[DueSession], now_ns: int) -> _Found:
         con = self._con
         models.run(con, table, recorded_ns=now_ns)
         detectors.run(con)
@@ -206,7 +239,8 @@ class Decider:
             "SELECT DISTINCT session_id, trace_id, trace_state FROM spans ORDER BY ALL"
         ).fetchall():
             traces[session_id].append((int(trace_id, 16), tracestate.read(state or "")))
-        return self._evaluate(due), derived, traces
+        detections = con.sql("FROM detections").to_arrow_table().cast(DETECTIONS)
+        return _Found(self._evaluate(due), derived, traces, detections)
 
     def _evaluate(self, due: Sequence[DueSession]) -> dict[str, Facts]:
         """Ask the predicates, where they reach nothing but the features."""

@@ -189,7 +189,8 @@ class Engine:
 
     def _decide(self, due: list[DueSession], upto: int, now_ns: int) -> None:
         batch = self._gather([one.key for one in due], [one.rows for one in due])
-        judged = self._decider.decide(batch.table, due, now_ns)
+        judgement = self._decider.decide(batch.table, due, now_ns)
+        judged = judgement.sessions
         made = [self._record(*pair, now_ns) for pair in zip(due, judged, strict=True)]
         final = [self._is_final(*pair) for pair in zip(due, made, strict=True)]
         recorded = [record for record, is_final in zip(made, final, strict=True) if is_final]
@@ -204,6 +205,8 @@ class Engine:
             for one, record in zip(due, records, strict=True):
                 late = self._sessions.settle(one, _verdict(record), now_ns)
                 self._intake.late.extend(late)
+        decided = [one.key for one, is_final in zip(due, final, strict=True) if is_final]
+        self._outlet.detected(judgement.of(decided))
         leaving: list[Kept] = []
         for number, (one, record) in enumerate(zip(due, records, strict=True)):
             if not final[number]:
@@ -246,6 +249,8 @@ class Engine:
             th_out=decision.th_out,
             erase=decision.erase,
             degrade=decision.degrade,
+            randomness=decision.randomness,
+            bytes=session.bytes,
         )
 
     def _count(self, record: DecisionRecord, *, is_old: bool) -> None:
@@ -265,7 +270,7 @@ class Engine:
             JournalError: Its spans have aged out, at least some of them.
         """
         found = self._decisions.get(fingerprint(key))
-        record = pull_back(key, found, self._journal, self._decisions, self._outlet)
+        record = pull_back(key, found, self._journal, self._decisions, self._outlet, now_ns=now_ns)
         with self._lock:  # what comes late follows the new decision
             late = self._sessions.restore([], record.traces, _verdict(record), now_ns)
             self._intake.late.extend(late)
@@ -306,6 +311,7 @@ class Engine:
             rule=verdict.rule,
             stratum="",
             probability=None,
+            inclusion=1 / verdict.weight if verdict.weight else None,
             trigger="",
             reasons=(),
             decided_ns=now_ns,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
 from tracekit.errors import LakeError
 from tracekit.lake.columns import received_columns
+from tracekit.lake.decided import DECISIONS, DETECTIONS
 from tracekit.schema import arrow_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from samplers.decision import DecisionRecord
     from tracekit.lake.lake import Lake
 
 _log = logging.getLogger(__name__)
@@ -41,7 +43,9 @@ class Ledger:
         self.lake = lake
         self._with_spans = spans
         self._interval = round(interval * _SECOND)
-        self._tables: dict[bool, list[pa.Table]] = {True: [], False: []}
+        self._waiting: list[pa.Table] = []
+        self._decisions: dict[str, DecisionRecord] = {}
+        self._detections: list[pa.Table] = []
         self._upto: dict[int, int] = {}
         self._released: Released = Counter()
         self._spans = 0
@@ -52,10 +56,19 @@ class Ledger:
         """Whether so much waits that nothing should be added."""
         return self._spans >= 2 * MOST_SPANS
 
-    def add(self, table: pa.Table, *, kept: bool) -> None:
+    def add(self, table: pa.Table) -> None:
         """Take spans of decided sessions."""
-        self._tables[kept].append(table)
+        self._waiting.append(table)
         self._spans += table.num_rows
+
+    def decided(self, key: str, record: DecisionRecord) -> None:
+        """Take the decision on a session; where there are two, the one that kept it stands."""
+        if record.keep or key not in self._decisions:
+            self._decisions[key] = record
+
+    def detected(self, table: pa.Table) -> None:
+        """Take what the detectors found in decided sessions, `DETECTIONS`."""
+        self._detections.append(table)
 
     def settle(self, upto: Mapping[int, int], released: Mapping[tuple[int, int], int]) -> None:
         """Note what may be said once everything taken so far is in the lake.
@@ -79,16 +92,45 @@ class Ledger:
         self._written_ns = now_ns
         if self._spans:
             try:
-                kept, dropped = (_joined(self._tables[is_kept]) for is_kept in (True, False))
-                self.lake.add_sessions(kept, dropped, spans=self._with_spans, recorded_ns=now_ns)
+                self._write(now_ns)
             except LakeError as error:
                 _log.warning("the ledger waits: %s", error)
                 return nothing
         settled = self._upto, self._released
         self._upto, self._released, self._spans = {}, Counter(), 0
-        self._tables = {True: [], False: []}
+        self._waiting, self._decisions, self._detections = [], {}, []
         return settled
 
+    def _write(self, now_ns: int) -> None:
+        self.lake.add_sessions(
+            pa.concat_tables([arrow_schema(received_columns()).empty_table(), *self._waiting]),
+            pa.Table.from_pylist(
+                [_row(key, record) for key, record in self._decisions.items()], DECISIONS
+            ),
+            pa.concat_tables([DETECTIONS.empty_table(), *self._detections]),
+            with_spans=self._with_spans,
+            recorded_ns=now_ns,
+        )
 
-def _joined(tables: list[pa.Table]) -> pa.Table:
-    return pa.concat_tables([arrow_schema(received_columns()).empty_table(), *tables])
+
+def _row(key: str, record: DecisionRecord) -> dict[str, Any]:
+    """Return a decision as the lake has it; a session that nobody keeps stands for nobody."""
+    return {
+        "session_id": key,
+        "trigger": record.trigger or None,
+        "bytes": record.bytes,
+        "kept": record.keep,
+        "weight": 1 / record.inclusion if record.keep and record.inclusion else None,
+        "policy": record.policy or None,
+        "rule": record.rule,
+        "stratum": record.stratum,
+        "reasons": ", ".join(record.reasons),
+        "threshold": record.threshold,
+        "randomness": record.randomness,
+        "probability": record.probability,
+        "inclusion": record.inclusion,
+        "decided_ns": record.decided_ns,
+        "decided_spans": record.spans,
+        "degrade": record.degrade,
+        "overruled_ns": record.overruled_ns,
+    }

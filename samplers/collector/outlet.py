@@ -18,6 +18,8 @@ from samplers.collector.outbox import parcels
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+    import pyarrow as pa
+
     from samplers.collector.batch import Batch
     from samplers.collector.ledger import Ledger, Released
     from samplers.collector.outbox import Kept, Parcel
@@ -86,6 +88,11 @@ class Outlet:
         for segment in set(self._places) - set(live):
             del self._places[segment]
 
+    def detected(self, found: pa.Table) -> None:
+        """Write into the ledger what the detectors found in sessions that are decided."""
+        if self._ledger is not None:
+            self._ledger.detected(found)
+
     def drop(self, batch: Batch, its: Kept, upto: int) -> None:
         """Write a dropped session into the ledger."""
         released = _released(its.rows, its.record.decided_ns)
@@ -95,7 +102,8 @@ class Outlet:
         places = range(len(its.rows))
         if not its.is_old or self._missing(its, LAKE).any():
             rows = batch.rows(its.number)
-            self._ledger.add(batch.table.slice(rows.start, len(places)), kept=False)
+            self._ledger.add(batch.table.slice(rows.start, len(places)))
+            self._ledger.decided(its.key, its.record)
         self._ledger.settle({its.record.session: upto}, released)
 
     def keep(self, batch: Batch, kept: Iterable[Kept], upto: int) -> None:
@@ -106,6 +114,8 @@ class Outlet:
             released.update(_released(its.rows, its.record.decided_ns))
             for targets, rows in self._chosen(batch, its).items():
                 groups[targets].append((its, rows))
+                if self._ledger is not None and LAKE in targets:
+                    self._ledger.decided(its.key, its.record)
         made = [
             (parcel, targets)
             for targets, chosen in groups.items()
@@ -114,7 +124,7 @@ class Outlet:
         for parcel, targets in made:
             if self._ledger is not None and LAKE in targets:
                 again = of_request(parcel.request, parcel.keys, parcel.sizes, self.fingerprint_key)
-                self._ledger.add(again.table, kept=True)
+                self._ledger.add(again.table)
                 self._ledger.settle(parcel.whole, {})
         leaving = [parcel for parcel, targets in made if EXPORT in targets]
         for parcel in leaving:

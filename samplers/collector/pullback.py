@@ -26,8 +26,14 @@ if TYPE_CHECKING:
 BY_HAND: Final = "kept by hand"
 
 
-def pull_back(
-    key: str, record: DecisionRecord | None, journal: Journal, log: DecisionLog, outlet: Outlet
+def pull_back(  # noqa: PLR0913 - what the collector consists of
+    key: str,
+    record: DecisionRecord | None,
+    journal: Journal,
+    log: DecisionLog,
+    outlet: Outlet,
+    *,
+    now_ns: int,
 ) -> DecisionRecord:
     """Keep a session that was dropped, and export it; return the new decision.
 
@@ -39,6 +45,7 @@ def pull_back(
         journal: Where its spans are.
         log: Where decisions are.
         outlet: Where kept sessions go.
+        now_ns: The time.
 
     Raises:
         UsageError: Nothing is on record, or it was kept anyhow.
@@ -62,6 +69,7 @@ def pull_back(
         th_out=None,
         erase=True,
         targets=outlet.targets,
+        overruled_ns=now_ns,
     )
     for segment, spans in _held(matches).items():
         journal.hold(segment, spans)

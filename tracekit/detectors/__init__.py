@@ -9,7 +9,7 @@ detector is an SQL file beside this one, an entry in `thresholds.yaml`, and case
 """
 
 from tracekit.detectors.baselines import freeze, restore
-from tracekit.detectors.runner import VERDICTS, register, run
+from tracekit.detectors.runner import DROPPED, RECORDED, VERDICTS, register, run
 from tracekit.detectors.specification import load
 
-__all__ = ["VERDICTS", "freeze", "load", "register", "restore", "run"]
+__all__ = ["DROPPED", "RECORDED", "VERDICTS", "freeze", "load", "register", "restore", "run"]

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 VERDICTS: Final = ("hit", "clear", "not_evaluable")
 
+RECORDED: Final = "main.detections"
+"""The view of a lake; a name alone would mean the temporary table of `run`."""
+
 _COLUMNS: Final = (
     "session_id VARCHAR, detector VARCHAR, verdict VARCHAR, severity VARCHAR, value DOUBLE, "
     "threshold DOUBLE, evidence_span_ids VARCHAR, reason VARCHAR"
@@ -40,10 +43,20 @@ FROM ({select})
 
 _DROPPED: Final = """
 INSERT INTO detections
-SELECT s.session_id, '{name}', 'not_evaluable', NULL, NULL, NULL, NULL, 'its spans were not kept'
+SELECT
+    s.session_id, '{name}', coalesce(r.verdict, 'not_evaluable'), r.severity, r.value, r.threshold,
+    r.evidence_span_ids,
+    CASE WHEN r.session_id IS NULL THEN '{reason}' ELSE r.reason END
 FROM sessions AS s
+LEFT JOIN {recorded} AS r ON s.session_id = r.session_id AND r.detector = '{name}'
 WHERE NOT s.kept AND {chosen}
 """
+
+
+DROPPED: Final = "its spans were not kept"
+"""Reason of a verdict on a session that nobody judged while its spans were there."""
+
+_NOTHING: Final = "(FROM detections LIMIT 0)"
 
 
 def register(con: DuckDBPyConnection) -> None:
@@ -63,7 +76,11 @@ def register(con: DuckDBPyConnection) -> None:
 
 
 def run(
-    con: DuckDBPyConnection, names: Sequence[str] | None = None, *, where: str | None = None
+    con: DuckDBPyConnection,
+    names: Sequence[str] | None = None,
+    *,
+    where: str | None = None,
+    recorded: str | None = None,
 ) -> None:
     """Make temporary table `detections`: a row per session and detector.
 
@@ -77,6 +94,8 @@ def run(
             `tracekit.models` or the views of a lake, `register`ed.
         names: Detectors to run, all by default.
         where: Condition over the columns of `sessions`: which of them to judge; all by default.
+        recorded: Table of what was found when the sampler decided, which stands for sessions whose
+            spans were not kept: `RECORDED` of a lake. They are not evaluable without it.
 
     Raises:
         UsageError: There is no detector of such a name.
@@ -94,7 +113,8 @@ def run(
     for name, select in selects.items():
         try:
             con.execute(_INSERT.format(name=name, spans=spans, select=select))
-            con.execute(_DROPPED.format(name=name, chosen=chosen))
+            source = recorded or _NOTHING
+            con.execute(_DROPPED.format(name=name, chosen=chosen, recorded=source, reason=DROPPED))
         except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
             reason = str(error).partition("\n")[0]
             raise TracekitError(f"detector {name}: {reason}") from error

@@ -45,6 +45,7 @@ SESSION_ORDER = {
     "tasks": "session_id, start_ns, task_id",
     "sessions": "session_id",
     "outcomes": "session_id, decided_ns",
+    "detections": "session_id, detector",
 }
 """A session's rows lie together, and row groups cover few ids: looking one session up is cheap."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tracekit import models
+from tracekit.lake import decided
 from tracekit.lake.columns import (
     FROM_SPANS,
     SESSION_ORDER,
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from tracekit.lake.manifest import Manifest, Part
 
 
+_NAMES: Final = {table: [column.name for column in TABLES[table]] for table in TABLES}
+_CARRIED: Final = frozenset(column.name for column in decided.CARRIED)
+
+
 class Derivation:
     """A batch of scanned spans, merged with what the lake holds of their sessions.
 
@@ -41,18 +45,21 @@ class Derivation:
         manifest: The version to build on; hold the write lock.
         incoming: Scanned spans without content: `columns.received_columns()`.
         labels: Verdicts recorded by themselves, with the columns of `outcomes`.
-        kept: Whether a sampler kept the incoming sessions.
-        spans: Whether their spans are stored; without, the ledger alone is.
+        decisions: What a sampler decided about the incoming sessions, `decided.DECISIONS`; None
+            where nobody did.
+        detections: What detectors found in them then, `decided.DETECTIONS`.
+        spans: Whether spans of kept sessions are stored; without, the ledger alone is.
     """
 
-    def __init__(  # noqa: PLR0913 - the last two are what only a sampler says
+    def __init__(  # noqa: PLR0913 - the last three are what only a sampler says
         self,
         root: Path,
         manifest: Manifest,
         incoming: pa.Table,
         labels: pa.Table,
         *,
-        kept: bool = True,
+        decisions: pa.Table | None = None,
+        detections: pa.Table | None = None,
         spans: bool = True,
     ) -> None:
         self.con = connection()
@@ -60,8 +67,9 @@ class Derivation:
         self._root = root
         self._manifest = manifest
         self._incoming = incoming
-        self._kept = kept
-        self._with_spans = kept and spans
+        self._decisions = decisions
+        self._detections = detections
+        self._with_spans = spans
         self._scanned = incoming
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._written: dict[str, Future[None]] = {}
@@ -89,11 +97,11 @@ class Derivation:
         """
         self._find_touched()
         self._scanned = self._merge()
+        decided.settle(self.con, self._root, self.touched_parts, self._decisions, self._detections)
         models.run_spans(self.con, self._scanned)
         self._make_rows("span_rows.sql", spans=made_columns(), attempts=None)
         if not self.touched_parts:
-            if self._with_spans:
-                self._start(commit, "spans", self._spans())
+            self._start(commit, "spans", self._spans())
             attempts = self.con.sql(self._query("attempts")).to_arrow_table()
             self._start(commit, "attempts", _pieces(attempts))
         models.run_ledger(self.con, recorded_ns=recorded_ns)
@@ -102,12 +110,13 @@ class Derivation:
         """Write what is not written yet: derived rows, those of the touched parts that stay."""
         self._make_known()
         self.con.execute(statement("labels.sql"))
-        self._make_rows("rows.sql", tasks=None, sessions=None)
+        derived = [name for name in _NAMES["sessions"] if name not in _CARRIED]
+        self._make_rows("rows.sql", tasks=None, sessions=derived, detections=None)
         if self.touched_parts:
+            self.con.execute(statement("stay.sql"))
             self.con.register("new_spans", self._stored_spans())
         for table in TABLES:
-            is_left_out = table == "spans" and not (self._with_spans or self.touched_parts)
-            if table not in self._written and not is_left_out:
+            if table not in self._written:
                 commit.write(self.con, table, self._query(table))
         for written in self._written.values():
             written.result()
@@ -175,42 +184,29 @@ class Derivation:
         What the models made is sorted in DuckDB, what passed them is gathered from the scanned
         rows: most of a span's text never enters the database.
         """
+        sessions = "session_id NOT IN (SELECT session_id FROM standing_decisions WHERE NOT kept)"
+        if not self._with_spans:  # of what has its spans here they stay
+            sessions = "session_id IN (SELECT session_id FROM stored_sessions WHERE kept)"
         order = f"ORDER BY date, {SESSION_ORDER['spans']}"
-        made = self.con.sql(f"SELECT * FROM made_spans {order}").to_arrow_table()
+        made = self.con.sql(f"SELECT * FROM made_spans WHERE {sessions} {order}").to_arrow_table()
         return _gathered(made, self._scanned)
 
     def _stored_spans(self) -> pa.Table:
-        """Return the spans to store: where only the ledger is, those of sessions stored before."""
-        spans = pa.Table.from_batches(self._spans())
-        if self._with_spans:
-            return spans
-        return spans.filter(pc.is_in(spans["session_id"], value_set=self._stored_before()))
-
-    def _stored_before(self) -> pa.Array:
-        """Return the touched sessions that the lake has as kept: they stay so, with their spans."""
-        paths = [
-            str(self._root / part.path("sessions"))
-            for part in self.touched_parts
-            if "sessions" in part.rows
-        ]
-        if not paths:
-            return pa.array([], pa.string())
-        kept = self.con.sql(
-            f"SELECT session_id FROM read_parquet({listed(paths)}) "
-            "WHERE kept AND session_id IN (SELECT session_id FROM touched)"
-        )
-        return kept.to_arrow_table()["session_id"].combine_chunks()
+        batches = list(self._spans())
+        if batches:
+            return pa.Table.from_batches(batches)
+        return self.con.sql("FROM made_spans LIMIT 0").to_arrow_table()
 
     def _make_rows(self, file: str, **columns: Collection[str] | None) -> None:
         """Run an SQL file with its column lists: those named, or all that a table declares."""
         lists = {
-            table: ", ".join(f"t.{name}" for name in names or [c.name for c in TABLES[table]])
+            table: ", ".join(f"t.{name}" for name in names or _NAMES[table])
             for table, names in columns.items()
         }
-        self.con.execute(statement(file).format(**lists))
+        self.con.execute(statement(file).format(**lists, carried=decided.joined()))
 
     def _make_known(self) -> None:
-        names = ", ".join(column.name for column in TABLES["outcomes"])
+        names = ", ".join(_NAMES["outcomes"])
         parts = [part for part in self.touched_parts if "outcomes" in part.rows]
         source = "SELECT * FROM labels WHERE false"
         if parts:
@@ -223,17 +219,13 @@ class Derivation:
     def _query(self, table: str) -> str:
         order = f"ORDER BY date, {SESSION_ORDER[table]}"
         parts = [part for part in self.touched_parts if table in part.rows]
-        chosen = "*"
-        if table == "sessions" and not self._kept:
-            self.con.register("stored", pa.table({"session_id": self._stored_before()}))
-            chosen = "* REPLACE (session_id IN (SELECT session_id FROM stored) AS kept)"
         if not parts:
-            return f"SELECT {chosen} FROM new_{table} {order}"
+            return f"SELECT * FROM new_{table} {order}"
         gone = "session_id IN (SELECT session_id FROM touched)"
         if table == "outcomes":
             gone = f"({FROM_SPANS} AND {gone})"
         return (
-            f"SELECT {chosen} FROM new_{table} UNION ALL BY NAME "
+            f"SELECT * FROM new_{table} UNION ALL BY NAME "
             f"SELECT * FROM ({rows_of(self._root, parts, table)}) WHERE NOT {gone} {order}"
         )
 

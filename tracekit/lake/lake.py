@@ -197,18 +197,20 @@ class Lake:
 
     def add_sessions(
         self,
-        kept: pa.Table,
-        dropped: pa.Table,
+        spans: pa.Table,
+        decisions: pa.Table,
+        detections: pa.Table,
         *,
-        spans: bool = True,
+        with_spans: bool = True,
         recorded_ns: int | None = None,
     ) -> None:
         """Store sessions that a sampler decided: of dropped ones the ledger's rows alone.
 
         Args:
-            kept: All spans of kept sessions, as `tracekit.lake.ledger.inspected` returns them.
-            dropped: Those of dropped ones.
-            spans: Whether spans of kept sessions are stored.
+            spans: All spans of the sessions, as `tracekit.lake.ledger.inspected` returns them.
+            decisions: What was decided about them, with the columns `decided.DECISIONS`.
+            detections: What detectors found in them, with the columns `decided.DETECTIONS`.
+            with_spans: Whether spans of kept sessions are stored.
             recorded_ns: When the lake learns of the verdicts found, UTC, ns since 1970; now.
 
         Raises:
@@ -218,12 +220,17 @@ class Lake:
 
         now = time.time_ns() if recorded_ns is None else recorded_ns
         with write_lock(self.path, self.wait_s):
-            manifest = self._settled()
-            for table, is_kept in ((kept, True), (dropped, False)):
-                manifest = write_sessions(
-                    self.path, manifest, table, now, kept=is_kept, with_spans=spans
+            self._tidy(
+                write_sessions(
+                    self.path,
+                    self._settled(),
+                    spans,
+                    decisions,
+                    detections,
+                    recorded_ns=now,
+                    with_spans=with_spans,
                 )
-            self._tidy(manifest)
+            )
 
     def add_outcomes(
         self, verdicts: Sequence[Mapping[str, Any]], *, recorded_ns: int | None = None

@@ -27,9 +27,10 @@ def write_sessions(  # noqa: PLR0913 - what there is to say about sessions
     root: Path,
     manifest: Manifest,
     spans: pa.Table,
-    recorded_ns: int,
+    decisions: pa.Table,
+    detections: pa.Table,
     *,
-    kept: bool,
+    recorded_ns: int,
     with_spans: bool,
 ) -> Manifest:
     """Derive sessions from their spans and store them; hold the write lock.
@@ -41,8 +42,9 @@ def write_sessions(  # noqa: PLR0913 - what there is to say about sessions
         root: The lake.
         manifest: Its newest version.
         spans: All spans of the sessions, `inspected`.
+        decisions: What was decided about them, `decided.DECISIONS`.
+        detections: What detectors found in them, `decided.DETECTIONS`.
         recorded_ns: When the lake learns of the verdicts on them.
-        kept: Whether a sampler kept them; of dropped ones no span is stored.
         with_spans: Whether spans of kept ones are stored.
 
     Returns:
@@ -51,7 +53,15 @@ def write_sessions(  # noqa: PLR0913 - what there is to say about sessions
     if not spans.num_rows:
         return manifest
     labels = label_table([], recorded_ns)
-    with Derivation(root, manifest, spans, labels, kept=kept, spans=with_spans) as derivation:
+    with Derivation(
+        root,
+        manifest,
+        spans,
+        labels,
+        decisions=decisions,
+        detections=detections,
+        spans=with_spans,
+    ) as derivation:
         commit = Commit(root, manifest)
         derivation.derive(recorded_ns, commit)
         derivation.write(commit)

@@ -1,7 +1,8 @@
 -- The ledger as rows of the lake, with the date of their part.
 -- Reads  ledger_spans, tasks, sessions, outcomes, lake_dates; known (derived verdicts that the lake
---        held for these sessions), new_labels. Names in braces stand for column lists.
--- Makes  new_tasks, new_sessions, new_outcomes.
+--        held for these sessions), new_labels, standing_decisions, standing_detections. Names in
+--        braces stand for column lists.
+-- Makes  new_tasks, new_sessions, new_outcomes, new_detections.
 
 CREATE TEMP VIEW new_tasks AS
 SELECT d.date, {tasks}, n.tasks = 1 AS lake_only_task
@@ -11,14 +12,20 @@ JOIN (SELECT session_id, count(*) AS tasks FROM tasks GROUP BY session_id) AS n
     ON t.session_id = n.session_id;
 
 CREATE TEMP VIEW new_sessions AS
-SELECT d.date, {sessions}, n.lake_trace_ids
+SELECT d.date, {sessions}, {carried}, n.lake_trace_ids
 FROM sessions AS t
 JOIN lake_dates AS d ON t.session_id = d.session_id
+LEFT JOIN standing_decisions AS c ON t.session_id = c.session_id
 JOIN (
     SELECT session_id, list(trace_id) AS lake_trace_ids
     FROM (SELECT DISTINCT session_id, trace_id FROM ledger_spans)
     GROUP BY session_id
 ) AS n ON t.session_id = n.session_id;
+
+CREATE TEMP VIEW new_detections AS
+SELECT d.date, {detections}
+FROM standing_detections AS t
+JOIN lake_dates AS d ON t.session_id = d.session_id;
 
 -- A verdict that is derived again was learned when it was first derived.
 CREATE TEMP TABLE new_outcomes AS

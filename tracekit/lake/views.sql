@@ -11,6 +11,10 @@ SELECT
     date
 FROM lake.outcomes;
 
+CREATE VIEW detections AS
+SELECT {detections}, date
+FROM lake.detections;
+
 CREATE VIEW spans AS
 SELECT
     {spans},
@@ -119,7 +123,7 @@ FROM summed;
 -- level, and wins a tie: who judged the whole knew of the tasks.
 CREATE VIEW lake.judged_sessions AS
 SELECT
-    s.*,
+    s.* REPLACE (CASE WHEN s.kept THEN s.weight END AS weight),
     CASE
         WHEN s.tasks > 1 THEN coalesce(
             v.whole_verified, CASE WHEN t.level = 2 THEN t.outcome END
@@ -142,6 +146,8 @@ SELECT
     {sessions},
     make_timestamp(start_ns // 1000) AS started_at,
     make_timestamp(end_ns // 1000) AS ended_at,
+    make_timestamp(decided_ns // 1000) AS decided_at,
+    make_timestamp(overruled_ns // 1000) AS overruled_at,
     date,
     coalesce(verified, declared, inferred, 'undetermined') AS outcome,
     CASE

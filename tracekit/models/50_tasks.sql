@@ -62,7 +62,8 @@ SELECT
     count(DISTINCT coalesce(approval_id, span_id))
         FILTER (WHERE operation = 'approval' OR approval_status IS NOT NULL) AS approvals,
     bool_or(parent_span_id IS NULL AND end_ns IS NOT NULL AND NOT is_verdict) AS root_seen,
-    max(CASE WHEN sampling_weight > 0 THEN sampling_weight END) AS weight
+    max(CASE WHEN sampling_weight > 0 THEN sampling_weight END) AS weight,
+    count(sampling_policy) > 0 AS is_sampled
 FROM facts
 GROUP BY session_id, task_id;
 

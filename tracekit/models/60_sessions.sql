@@ -36,7 +36,8 @@ WITH sums AS (
         CAST(sum(handoffs) AS BIGINT) AS handoffs,
         CAST(sum(approvals) AS BIGINT) AS approvals,
         coalesce(bool_or(root_seen), FALSE) AS root_seen,
-        coalesce(max(weight), 1) AS weight
+        -- What a sampler let through without a weight, as what was kept by hand, stands for nobody knows how many.
+        coalesce(max(weight), CASE WHEN NOT bool_or(is_sampled) THEN 1 END) AS weight
     FROM units
     GROUP BY session_id
 ),
@@ -137,9 +138,23 @@ SELECT
     t.inferred_stop_reason,
     t.outcome_inferred,
     t.outcome_declared,
-    -- Whatever came through here was kept; the sampler writes the rows of dropped sessions.
+    -- What a collector saw and decided stands in the lake alone: all that spans can say, whatever came through here was kept.
+    CAST(NULL AS VARCHAR) AS trigger,
+    CAST(NULL AS BIGINT) AS bytes,
     TRUE AS kept,
-    s.weight
+    s.weight,
+    CAST(NULL AS VARCHAR) AS policy,
+    CAST(NULL AS VARCHAR) AS rule,
+    CAST(NULL AS VARCHAR) AS stratum,
+    CAST(NULL AS VARCHAR) AS reasons,
+    CAST(NULL AS BIGINT) AS threshold,
+    CAST(NULL AS BIGINT) AS randomness,
+    CAST(NULL AS DOUBLE) AS probability,
+    CAST(NULL AS DOUBLE) AS inclusion,
+    CAST(NULL AS BIGINT) AS decided_ns,
+    CAST(NULL AS BIGINT) AS decided_spans,
+    CAST(NULL AS BIGINT) AS degrade,
+    CAST(NULL AS BIGINT) AS overruled_ns
 FROM sums AS s
 JOIN dialects AS d ON d.session_id = s.session_id
 JOIN trace_counts AS c ON c.session_id = s.session_id

@@ -68,13 +68,15 @@ def summary(con: duckdb.DuckDBPyConnection, selection: Selection | None = None) 
     """
     known = detectors.load().detectors
     _detect(con, None, selection)
-    found = {
-        row["detector"]: row
-        for row in query.report(con, "detect", "sessions", selection or Selection())
-    }
+    found = {row["detector"]: row for row in _counts(con, selection)}
     rows = [_counted(name, known[name].finds, found[name]) for name in known if name in found]
     notes = ("`tracekit detect --detector NAME` lists the sessions.",) if rows else ()
     return Table("Detectors", _COUNTS, tuple(rows), notes=notes)
+
+
+def _counts(con: duckdb.DuckDBPyConnection, selection: Selection | None) -> list[dict[str, Any]]:
+    chosen = selection or Selection()
+    return query.report(con, "detect", "sessions", chosen, dropped=detectors.DROPPED)
 
 
 def _counted(name: str, finds: str, row: Mapping[str, Any]) -> Row:
@@ -136,7 +138,7 @@ def sessions(
         verdict=verdict,
         limit=str(limit),
     )
-    (counts,) = query.report(con, "detect", "sessions", selection or Selection()) or ({},)
+    (counts,) = _counts(con, selection) or ({},)
     total = counts.get(_WORDS[verdict][0], 0)
     more = total - len(rows)
     notes = (
@@ -165,4 +167,5 @@ def _detect(
     detectors.register(con)
     detectors.freeze(con)
     chosen = None if selection is None else selection.sql()
-    detectors.run(con, None if detector is None else [detector], where=chosen)
+    names = None if detector is None else [detector]
+    detectors.run(con, names, where=chosen, recorded=detectors.RECORDED)

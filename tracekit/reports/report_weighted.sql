@@ -2,4 +2,4 @@
 SELECT count(*) AS tasks
 FROM tasks
 WHERE {where}
-    AND session_id IN (SELECT session_id FROM sessions WHERE weight <> 1)
+    AND session_id IN (SELECT session_id FROM sessions WHERE weight IS DISTINCT FROM 1)

@@ -83,7 +83,10 @@ def report(
 def _refuse_weights(con: duckdb.DuckDBPyConnection, selection: Selection) -> None:
     """Refuse sessions that stand for others: counted once each, they give the wrong rates."""
     # Where the dropped ones are here too, each session speaks for itself alone.
-    question = "SELECT coalesce(bool_or(weight <> 1) AND bool_and(kept), false) AS is FROM sessions"
+    question = (
+        "SELECT coalesce(bool_or(weight IS DISTINCT FROM 1) AND bool_and(kept), false) AS is "
+        "FROM sessions"
+    )
     (any_,) = query.fetch(con, question)
     if not any_["is"]:
         return
