@@ -29,7 +29,7 @@ SEGMENT_MAGIC: Final = b"TKSEGMNT"
 LOG_MAGIC: Final = b"TKDECIDE"
 
 FILE: Final = struct.Struct("<8sHHIQqI4x")
-"""Magic, version, zero, number, lowest sequence, created (ns), checksum of what is before it."""
+"""Magic, version, flags, number, lowest sequence, created (ns), checksum of what is before it."""
 
 HEAD: Final = struct.Struct("<4sIIIBxHIqQ")
 """Magic, checksums of header and rest, length, kind, meta length, spans, received ns, sequence."""
@@ -37,6 +37,7 @@ HEAD: Final = struct.Struct("<4sIIIBxHIqQ")
 _FRAME_MAGIC: Final = b"TKFR"
 _CHECKED: Final = 8  # the checksum of a header covers what follows it
 _FILE_CHECKED: Final = FILE.size - 8
+_OF_MOVED: Final = 1  # the flag of a file that holds moved spans, and nothing else
 
 REQUEST, MOVED, DECISIONS, EXPORTED, LATE, ABANDONED = range(1, 7)
 """Kinds of frames: spans as they came, spans moved out of an older segment, those of a log."""
@@ -54,11 +55,13 @@ class FileHeader(NamedTuple):
         number: Number of the file; also the seed of its checksums.
         base: No frame of the file has a lower sequence.
         created_ns: When it was begun.
+        of_moved: Whether it holds spans moved out of older segments, and nothing else.
     """
 
     number: int
     base: int
     created_ns: int
+    of_moved: bool = False
 
 
 class Frame(NamedTuple):
@@ -100,8 +103,9 @@ class Found:
 
 def pack_file(magic: bytes, header: FileHeader) -> bytes:
     """Return the header of a new file."""
-    packed = FILE.pack(magic, VERSION, 0, *header, 0)
-    return FILE.pack(magic, VERSION, 0, *header, crc32(packed[:_FILE_CHECKED]))
+    *numbers, of_moved = header
+    fields = (magic, VERSION, _OF_MOVED if of_moved else 0, *numbers)
+    return FILE.pack(*fields, crc32(FILE.pack(*fields, 0)[:_FILE_CHECKED]))
 
 
 class Draft(NamedTuple):
@@ -164,7 +168,7 @@ def read_file_header(path: Path, magic: bytes) -> FileHeader | None:
         raw = file.read(FILE.size)
     if len(raw) < FILE.size or not raw.strip(b"\0"):
         return None
-    seen, version, _, number, base, created_ns, check = FILE.unpack(raw)
+    seen, version, flags, number, base, created_ns, check = FILE.unpack(raw)
     if seen != magic:
         raise JournalError(f"{path} is not a file of the journal: move it out of that folder")
     if version > VERSION:
@@ -174,7 +178,7 @@ def read_file_header(path: Path, magic: bytes) -> FileHeader | None:
         )
     if check != crc32(raw[:_FILE_CHECKED]):
         raise JournalError(f"the header of {path} is damaged: move the file out of that folder")
-    return FileHeader(number, base, created_ns)
+    return FileHeader(number, base, created_ns, bool(flags & _OF_MOVED))
 
 
 def map_file(path: Path, length: int | None = None) -> memoryview:

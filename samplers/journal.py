@@ -21,7 +21,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from samplers import frames
 from samplers.frames import FILE
@@ -44,6 +44,22 @@ if TYPE_CHECKING:
 __all__ = ["Journal", "JournalSettings", "Location", "Record"]
 
 _SECOND = 1_000_000_000
+_TIGHT: Final = 0.75
+"""Share of the quota from which on the journal counts as nearly full."""
+
+
+class Pinned(NamedTuple):
+    """A segment that cannot go yet.
+
+    Attributes:
+        segment: Its number.
+        pending: Spans in it that wait.
+        size: Its bytes.
+    """
+
+    segment: int
+    pending: int
+    size: int
 
 
 class Journal:
@@ -116,10 +132,15 @@ class Journal:
         drafted = frames.draft(
             frames.REQUEST, (request,), meta=meta, spans=spans, received_ns=received_ns
         )
-        return self._append(drafted)
+        at, handle = self._lanes.append(drafted)
+        if self.settings.fsync != "never":
+            batch = self.syncer.wrote(handle)
+            if self.settings.fsync == "always":
+                self._wait(batch, at, drafted)
+        return at
 
     def append_moved(self, request: bytes, origin: Origin, like: Record) -> Location:
-        """Write spans again that are in an older segment: see `samplers.moving.move_out`.
+        """Write spans again that are in an older segment: see `samplers.moving`.
 
         Args:
             request: A request of just these spans.
@@ -134,17 +155,10 @@ class Journal:
             spans=len(origin.offsets),
             received_ns=like.received_ns,
         )
-        at = self._append(drafted, self.settings.reserve_bytes)
+        at, handle = self._lanes.append(drafted, self.settings.reserve_bytes)
+        self.syncer.wrote(handle)  # on the disk before the old segment is unlinked, not before that
         self._shelf.count(moved_spans=len(origin.offsets))
         self.ingested(at)
-        return at
-
-    def _append(self, frame: Draft, beyond: int = 0) -> Location:
-        at, handle = self._lanes.append(frame, beyond)
-        if self.settings.fsync != "never":
-            batch = self.syncer.wrote(handle)
-            if self.settings.fsync == "always":
-                self._wait(batch, at, frame)
         return at
 
     def ingested(self, at: Location) -> None:
@@ -205,35 +219,50 @@ class Journal:
         """Return the numbers of all segments, oldest first."""
         return [segment.number for segment in self._shelf.all()]
 
-    def pinned(self, older_than_ns: int) -> dict[int, int]:
-        """Return the pending spans of closed segments begun before a time: to be moved out."""
-        return {
-            segment.number: segment.pending
-            for segment in self._shelf.all()
-            if segment.pending and segment.handle is None and segment.created_ns < older_than_ns
-        }
+    def pinned(self) -> list[Pinned]:
+        """Return the segments that could go but for their pending spans, oldest first.
+
+        Those are closed ones that are older than `keep_back_seconds`; while the journal is nearly
+        full, any age will do.
+        """
+        begun = self._clock() - round(self.settings.keep_back_seconds * _SECOND)
+        is_tight = self._shelf.bytes > _TIGHT * self.settings.quota_bytes
+        return [
+            Pinned(one.number, one.pending, one.size)
+            for one in self._shelf.all()
+            if one.pending and one.handle is None and (is_tight or one.created_ns <= begun)
+        ]
 
     def recover(self) -> Iterator[Record]:
         """Yield what an earlier run wrote, in the order it was received, then open for appends.
 
-        Every span of a record counts as pending from the moment the record is yielded.
+        Every span of a record counts as pending from the moment the record is yielded. Spans that
+        were moved come twice, one copy behind the other, until the older segment is gone.
         """
         if self._ready:
             return
         old = [segment for segment in self._shelf.all() if segment.handle is None]
+        # An earlier run may have lost its records to age, but their numbers stay used.
+        highest = max([0, *(segment.base - 1 for segment in old)])
         for record in recover(old, self._recovered):
             self._shelf.hold(record.segment, record.spans, record.received_ns)
-            self._numbers.next = record.sequence + 1
+            self._numbers.next = record.turn + 1
+            highest = max(highest, record.sequence)
             yield record
-        # An earlier run may have lost its records to age, but their numbers stay used.
-        self._numbers.next = max([self._numbers.next, *(segment.base for segment in old)])
+        self._numbers.next = highest + 1
         self._ready = True
 
     def tend(self) -> list[int]:
         """Close segments that are old, unlink those that have aged out; return the unlinked."""
         self._check_ready()
         oldest = self._clock() - round(self.settings.segment_seconds * _SECOND)
-        self._lanes.close(lambda one: one.created_ns <= oldest and one.end > FILE.size)
+        self._lanes.close(
+            lambda one: (
+                one.created_ns <= oldest
+                and one.end > FILE.size
+                and not (one.of_moved and one.pending)
+            )  # what waited for long gathers in one file
+        )
         gone = self._shelf.age_out()
         self._maps.forget(gone)
         return gone

@@ -12,7 +12,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from samplers.frames import FILE, HEAD
+from samplers.frames import FILE, HEAD, MOVED
 from samplers.syncing import write_all
 from tracekit.errors import JournalError
 
@@ -71,8 +71,11 @@ class Numbers:
 class Lane:
     """One segment being written; used under its lock."""
 
-    def __init__(self, shelf: Shelf, numbers: Numbers, segment_bytes: int) -> None:
+    def __init__(
+        self, shelf: Shelf, numbers: Numbers, segment_bytes: int, *, of_moved: bool = False
+    ) -> None:
         self.lock = threading.Lock()
+        self._of_moved = of_moved
         self.segment: Segment | None = None
         self._shelf = shelf
         self._numbers = numbers
@@ -123,20 +126,29 @@ class Lane:
             if fits and not segment.handle.suspect:
                 return segment, segment.handle
         self.close()
-        self.segment = self._shelf.create(self._numbers.next)
+        self.segment = self._shelf.create(self._numbers.next, of_moved=self._of_moved)
         assert self.segment.handle is not None  # noqa: S101  it was just opened
         return self.segment, self.segment.handle
 
 
 class Lanes:
-    """Writes frames on whichever lane is free."""
+    """Writes frames on whichever lane is free; moved spans have a lane of their own.
+
+    What has waited for hours will wait on: apart from what is over in a minute it is not moved
+    again soon.
+    """
 
     def __init__(self, shelf: Shelf, numbers: Numbers, lanes: int, segment_bytes: int) -> None:
         self._shelf = shelf
         self._lanes = [Lane(shelf, numbers, segment_bytes) for _ in range(lanes)]
+        self._moved = Lane(shelf, numbers, segment_bytes, of_moved=True)
 
     def append(self, frame: Draft, beyond: int = 0) -> tuple[Location, Handle]:
         """Write a frame; return where it is, and the file that must reach the disk for it.
+
+        Args:
+            frame: The frame.
+            beyond: Bytes it may take beyond the quota.
 
         Raises:
             JournalFullError: No room within the quota, or on the disk.
@@ -152,7 +164,7 @@ class Lanes:
     def _try(self, frame: Draft) -> tuple[Location, Handle]:
         for again in (True, False):
             try:
-                with self._lane() as lane:
+                with self._lane(frame) as lane:
                     return lane.append(frame)
             except OSError as error:
                 if error.errno not in FULL:
@@ -168,16 +180,17 @@ class Lanes:
         raise self._shelf.full(str(error.strerror)) from error
 
     @contextmanager
-    def _lane(self) -> Iterator[Lane]:
+    def _lane(self, frame: Draft) -> Iterator[Lane]:
         """Hold a lane: the first that is free, so that few are in use when there is little to do.
 
         When none is free, threads spread.
         """
-        for lane in self._lanes:
+        lanes = [self._moved] if frame.kind == MOVED else self._lanes
+        for lane in lanes:
             if lane.lock.acquire(blocking=False):
                 break
         else:
-            lane = self._lanes[threading.get_ident() // 64 % len(self._lanes)]
+            lane = lanes[threading.get_ident() // 64 % len(lanes)]
             lane.lock.acquire()
         try:
             yield lane
@@ -186,7 +199,7 @@ class Lanes:
 
     def close(self, which: Callable[[Segment], bool]) -> None:
         """Close the segments for which `which` holds."""
-        for lane in self._lanes:
+        for lane in (*self._lanes, self._moved):
             with lane.lock:
                 if lane.segment is not None and which(lane.segment):
                     lane.close()

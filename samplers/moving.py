@@ -16,25 +16,24 @@ from tracekit.otlp.encode import select
 from tracekit.otlp.scan import scan
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from samplers.journal import Journal
-    from samplers.lanes import Location
     from samplers.recovery import Record
 
 
-class Moved(NamedTuple):
-    """Spans that were moved, those of one record.
+class Copy(NamedTuple):
+    """Spans to be moved, those of one record.
 
     Attributes:
-        origin: Where they were.
-        at: The new record, a request of just these spans.
-        offsets: int64 (n,): where each begins in its new segment, in the order of the origin.
+        record: The record they are in.
+        origin: Where they are.
+        request: A request of just these spans, in the order of the origin.
     """
 
+    record: Record
     origin: Origin
-    at: Location
-    offsets: npt.NDArray[np.int64]
+    request: bytes
 
 
 class Match(NamedTuple):
@@ -51,12 +50,12 @@ class Match(NamedTuple):
     offsets: npt.NDArray[np.int64]
 
 
-def move_out(journal: Journal, segment: int, offsets: Collection[int]) -> list[Moved]:
-    """Write spans of a segment again at the end of the journal, byte for byte.
+def copies(journal: Journal, segment: int, offsets: Collection[int]) -> Iterator[Copy]:
+    """Yield spans of a segment as requests of their own, byte for byte, record by record.
 
-    Their resources and scopes go with them. The caller points its rows at the new places and then
-    releases as many spans of the old segment. A crash in between loses nothing: both copies come
-    back, and the new record says which spans it supersedes.
+    Their resources and scopes go with them. Written by `Journal.append_moved`, they say which spans
+    they supersede: a crash before the caller has pointed its rows at the new places and released
+    the old ones loses nothing, and doubles nothing.
 
     Args:
         journal: The journal.
@@ -67,26 +66,24 @@ def move_out(journal: Journal, segment: int, offsets: Collection[int]) -> list[M
         ValueError: No span begins at one of the offsets.
     """
     wanted = np.unique(np.fromiter(offsets, np.int64, len(offsets)))
-    moved: list[Moved] = []
+    copied = 0
     for record in journal.records(segment):
         low, high = np.searchsorted(wanted, [record.offset, record.offset + len(record.request)])
         if low < high:
-            moved.append(_move(journal, record, wanted[low:high]))
-    if sum(len(one.offsets) for one in moved) < len(wanted):
+            yield _copy(record, wanted[low:high])
+            copied += int(high - low)
+    if copied < len(wanted):
         raise ValueError(f"not every offset is in a record of segment {segment}")
-    return moved
 
 
-def _move(journal: Journal, record: Record, wanted: npt.NDArray[np.int64]) -> Moved:
+def _copy(record: Record, wanted: npt.NDArray[np.int64]) -> Copy:
     scanned = scan(record.request)
     starts = scanned.offsets[:, 0] + record.offset
     rows = np.flatnonzero(np.isin(starts, wanted))
     if len(rows) < len(wanted):
         raise ValueError(f"not every offset is the beginning of a span in segment {record.segment}")
-    request = select(scanned, rows.tolist())
-    origin = Origin(record.segment, starts[rows].astype(np.uint32))
-    at = journal.append_moved(request, origin, record)
-    return Moved(origin, at, scan(request).offsets[:, 0] + at.offset)
+    origin = Origin(record.segment, record.turn, starts[rows].astype(np.uint32))
+    return Copy(record, origin, select(scanned, rows.tolist()))
 
 
 def find_spans(journal: Journal, segments: Iterable[int], traces: Collection[bytes]) -> list[Match]:

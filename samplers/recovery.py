@@ -1,11 +1,16 @@
-"""Reading segments back in the order their records were written, whichever lane wrote them."""
+"""Reading segments back in the order their spans came, whichever lane wrote them.
+
+Moved spans come at the turn of the record they are from, so that sessions are put together again
+as they were, though the first segment of a session is gone.
+"""
 
 from __future__ import annotations
 
 import heapq
+import struct
 from collections import deque
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +24,20 @@ if TYPE_CHECKING:
     from samplers.segments import Segment
 
 
+_ORIGIN: Final = struct.Struct("<IQ")
+
+
 class Origin(NamedTuple):
     """Where moved spans were before.
 
     Attributes:
         segment: The segment.
+        sequence: Number of the record they came with; it stays however often they are moved.
         offsets: uint32 (n,): where each span began in it, in the order of the new request.
     """
 
     segment: int
+    sequence: int
     offsets: npt.NDArray[np.uint32]
 
 
@@ -55,6 +65,11 @@ class Record(NamedTuple):
     request: memoryview
     origin: Origin | None
 
+    @property
+    def turn(self) -> int:
+        """The sequence its spans came with, moved or not."""
+        return self.sequence if self.origin is None else self.origin.sequence
+
 
 @dataclass(slots=True)
 class Recovered:
@@ -81,16 +96,18 @@ class Recovered:
 
 def pack_origin(origin: Origin) -> bytes:
     """Return what stands behind the request in the frame of moved spans."""
-    return np.append(origin.offsets, origin.segment).astype("<u4").tobytes()
+    return origin.offsets.astype("<u4").tobytes() + _ORIGIN.pack(origin.segment, origin.sequence)
 
 
 def as_record(segment: int, frame: frames.Frame) -> Record:
     """Return a frame of a segment as a record."""
     request, origin = frame.payload, None
     if frame.kind == frames.MOVED:
-        cut = len(request) - 4 * (frame.spans + 1)
-        numbers = np.frombuffer(request[cut:], "<u4")
-        request, origin = request[:cut], Origin(int(numbers[-1]), numbers[:-1])
+        cut = len(request) - 4 * frame.spans - _ORIGIN.size
+        offsets = np.frombuffer(request, "<u4", frame.spans, cut)
+        segment_before, sequence = _ORIGIN.unpack_from(request, len(request) - _ORIGIN.size)
+        origin = Origin(segment_before, sequence, offsets)
+        request = request[:cut]
     return Record(
         segment,
         frame.offset,
@@ -104,27 +121,37 @@ def as_record(segment: int, frame: frames.Frame) -> Record:
 
 
 def recover(segments: Sequence[Segment], found: Recovered) -> Iterator[Record]:
-    """Yield the records of all segments by sequence; the ends of the segments become known.
+    """Yield the records of all segments by turn; the ends of the segments become known.
 
-    Only segments whose records interleave are open at the same time.
+    Of the segments with requests as they came, only those whose records interleave are open at the
+    same time; those with moved spans are read first, and are open until the end.
     """
-    waiting = deque(sorted(segments, key=lambda segment: (segment.base, segment.number)))
-    heads: list[tuple[int, int, Record, Iterator[Record]]] = []
+    heads: list[_Head] = []
+    for segment in segments:
+        if segment.of_moved:
+            _push(heads, iter(sorted(_read(segment, found), key=_order)))
+    came = (segment for segment in segments if not segment.of_moved)
+    waiting = deque(sorted(came, key=lambda segment: (segment.base, segment.number)))
     while waiting or heads:
         while waiting and (not heads or waiting[0].base <= heads[0][0]):
             _push(heads, _read(waiting.popleft(), found))
         if heads:
-            _, _, record, rest = heapq.heappop(heads)
+            *_, record, rest = heapq.heappop(heads)
             yield record
             _push(heads, rest)
 
 
-def _push(
-    heads: list[tuple[int, int, Record, Iterator[Record]]], records: Iterator[Record]
-) -> None:
+_Head = tuple[int, int, Record, "Iterator[Record]"]
+
+
+def _order(record: Record) -> tuple[int, int]:
+    return record.turn, record.sequence
+
+
+def _push(heads: list[_Head], records: Iterator[Record]) -> None:
     first = next(records, None)
     if first is not None:
-        heapq.heappush(heads, (first.sequence, first.segment, first, records))
+        heapq.heappush(heads, (*_order(first), first, records))
 
 
 def _read(segment: Segment, found: Recovered) -> Iterator[Record]:

@@ -32,6 +32,7 @@ class Segment:
         created_ns: When it was begun.
         end: Where its last record ends.
         size: Bytes it takes on the disk: `end`, and what a crash left behind it.
+        of_moved: Whether it holds moved spans only.
         pending: Spans in it that wait for a decision or for their export.
         active_ns: When it was last written to, or last released from.
         handle: Open for writing; None when it is closed.
@@ -43,9 +44,10 @@ class Segment:
     created_ns: int
     end: int
     size: int
-    pending: int
     active_ns: int
     handle: Handle | None
+    of_moved: bool = False
+    pending: int = 0
 
 
 class Shelf:
@@ -87,10 +89,18 @@ class Shelf:
         number = int(path.stem)
         if header is not None and header.number != number:
             raise JournalError(f"{path} was segment {header.number}: give it its name back")
-        base, created_ns = (header.base, header.created_ns) if header else (0, self._clock())
+        header = header or FileHeader(number, 0, self._clock())
         size = path.stat().st_size
         self._segments[number] = Segment(
-            number, path, base, created_ns, min(size, FILE.size), size, 0, created_ns, None
+            number=number,
+            path=path,
+            base=header.base,
+            created_ns=header.created_ns,
+            end=min(size, FILE.size),
+            size=size,
+            active_ns=header.created_ns,
+            handle=None,
+            of_moved=header.of_moved,
         )
         self.bytes += size
         self._next = max(self._next, number + 1)
@@ -100,20 +110,30 @@ class Shelf:
         with self._lock:
             self.counts.update(amounts)
 
-    def create(self, base: int) -> Segment:
+    def create(self, base: int, *, of_moved: bool = False) -> Segment:
         """Begin a segment whose records have at least the sequence `base`."""
         with self._lock:
             number = self._next
             self._next += 1
         path = self._folder / f"{number:010}{SUFFIX}"
-        now = self._clock()
+        header = FileHeader(number, base, self._clock(), of_moved)
         handle = Handle(path)
         try:
-            write_all(handle.fd, [pack_file(SEGMENT_MAGIC, FileHeader(number, base, now))], 0)
+            write_all(handle.fd, [pack_file(SEGMENT_MAGIC, header)], 0)
         except OSError:
             path.unlink(missing_ok=True)
             raise
-        segment = Segment(number, path, base, now, FILE.size, FILE.size, 0, now, handle)
+        segment = Segment(
+            number=number,
+            path=path,
+            base=base,
+            created_ns=header.created_ns,
+            end=FILE.size,
+            size=FILE.size,
+            active_ns=header.created_ns,
+            handle=handle,
+            of_moved=of_moved,
+        )
         with self._lock:
             self._segments[number] = segment
             self.bytes += FILE.size

@@ -27,6 +27,7 @@ from samplers.pending import (
     OPEN,
     RELEASED,
     ROOT_FLAG,
+    SESSIONS_TOP,
     TRACE_NAME,
 )
 from samplers.pending_kernel import (
@@ -58,15 +59,23 @@ def _note(st: Any, s: Any, name: int, row: Any, now: int) -> None:
 
 
 @njit(**KERNEL)
-def _place(
-    i: int, wire: Any, resources: Any, scopes: Any, base: int, segment: int, done: Any, row: Any
+def _locate(
+    i: int, wire: Any, resources: Any, scopes: Any, base: int, segment: int, row: Any
 ) -> None:
-    """Write where a span lies and what it is."""
+    """Write where a span lies."""
     resource, scope = wire[RESOURCE, i], wire[SCOPE, i]
     row.segment, row.offset, row.length = segment, base + wire[OFFSET, i], wire[LENGTH, i]
     row.resource = base + resources[resource, 0]
     row.resource_length = resources[resource, 1] - resources[resource, 0]
     row.scope, row.scope_length = base + scopes[scope, 0], scopes[scope, 1] - scopes[scope, 0]
+
+
+@njit(**KERNEL)
+def _place(
+    i: int, wire: Any, resources: Any, scopes: Any, base: int, segment: int, done: Any, row: Any
+) -> None:
+    """Write where a span lies and what it is."""
+    _locate(i, wire, resources, scopes, base, segment, row)
     row.start, row.end = wire[START, i], wire[END, i]
     row.flags = (
         (row.flags & BEFORE_FLAG)
@@ -166,6 +175,51 @@ def ingest(
             s.is_dirty = 1
             dirty[st.counters[DIRTY]] = session
             st.counters[DIRTY] += 1
+
+
+@njit(**KERNEL)
+def find_in_segments(st: Any, wanted: Any, first: int, end: int, out: Any) -> int:
+    """List the rows of waiting sessions that lie in some segments: segment and offset.
+
+    Args:
+        st: The state.
+        wanted: Whether each segment is looked for, by its number.
+        first: The first session to look at.
+        end: The one behind the last.
+        out: Filled up to its length.
+    """
+    found = np.int64(0)
+    for number in range(first, min(end, st.counters[SESSIONS_TOP])):
+        s = st.sessions[number]
+        if s.state != OPEN and s.state != DECIDED:
+            continue  # what is being decided has been read
+        at = np.int64(s.first)
+        while at >= 0 and found < out.shape[0]:
+            row = st.rows[at]
+            if row.segment < wanted.shape[0] and wanted[row.segment]:
+                out[found, 0], out[found, 1] = row.segment, row.offset
+                found += 1
+            at = np.int64(row.link)
+    return found
+
+
+@njit(**KERNEL)
+def repoint(
+    st: Any, buf: Any, wire: Any, resources: Any, scopes: Any, segment: int, base: int,
+    old_segment: int, old_offsets: Any, is_moved: Any,
+) -> None:  # fmt: skip
+    """Let rows that lie where spans were moved from say where they are now; marks these spans."""
+    for i in range(wire.shape[1]):
+        trace = wire[TRACE, i]
+        name = find_name(st, TRACE_NAME, load64(buf, trace), load64(buf, trace + 8))
+        at = np.int64(-1)
+        if name >= 0:
+            at = find_row(st, name, load64(buf, wire[SPAN, i]))
+        if at >= 0:
+            row = st.rows[at]
+            if row.segment == old_segment and row.offset == old_offsets[i]:
+                _locate(i, wire, resources, scopes, base, segment, row)
+                is_moved[i] = True
 
 
 @njit(**KERNEL)

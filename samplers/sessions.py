@@ -62,8 +62,9 @@ from samplers.session_types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
+    from samplers.recovery import Origin
     from samplers.session_columns import SessionColumns
     from tracekit.otlp.scan import Scan
 
@@ -135,6 +136,47 @@ class Sessions:
             dict(zip(segments.tolist(), counts.tolist(), strict=True)),
             tuple(self._drain(dirty[: state.counters[DIRTY]].tolist())),
         )
+
+    def waiting_in(self, segments: Collection[int], part: range) -> Ints:
+        """Return where spans of waiting sessions lie, shape (n, 2): segment and offset.
+
+        Args:
+            segments: Segments to look in.
+            part: Which sessions to look at, of `slots`; the caller goes through them in parts.
+        """
+        state = self._store.state
+        wanted = np.zeros(max(segments, default=0) + 1, np.bool_)
+        wanted[list(segments)] = True
+        numbers = slice(part.start, part.stop)
+        found = np.empty((int(state.sessions["stored"][numbers].sum(dtype=np.int64)), 2), np.int64)
+        count = kernel.find_in_segments(state, wanted, part.start, part.stop, found)
+        return found[:count]
+
+    @property
+    def slots(self) -> int:
+        """Places for sessions that are, or once were, in use."""
+        return int(self._store.state.counters[SESSIONS_TOP])
+
+    def moved(
+        self, scan: Scan, segment: int, base_offset: int, origin: Origin
+    ) -> npt.NDArray[np.bool_]:
+        """Take note that spans lie elsewhere now; return for which of them that mattered.
+
+        The others had left meanwhile, or another copy of theirs had replaced them.
+
+        Args:
+            scan: The request they are in now.
+            segment: Number of the segment file it was written to.
+            base_offset: Where its first byte is in that file.
+            origin: Where they were.
+        """
+        is_moved = np.zeros(scan.spans, np.bool_)
+        kernel.repoint(
+            self._store.state, scan.buffer, scan.wire, scan.resources, scan.scopes, segment,
+            base_offset, origin.segment, origin.offsets.astype(np.int64),
+            is_moved,
+        )  # fmt: skip
+        return is_moved
 
     def _remember_keys(
         self, scan: Scan, columns: SessionColumns, fresh: npt.NDArray[np.int64]
@@ -312,6 +354,11 @@ class Sessions:
                 if kind == KEY_NAME:
                     del self._keys[at]
         evict(state, numbers)
+
+    @property
+    def pending_spans(self) -> int:
+        """Spans that wait."""
+        return self._store.live
 
     def stats(self) -> dict[str, int]:
         """Return counts for metrics: what waits, what is remembered, what has happened."""

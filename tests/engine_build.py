@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from samplers.collector.decider import Decider
+from samplers.collector.decider import Decider, Judged
 from samplers.collector.engine import Engine
 from samplers.collector.exporters.queue import QueueFullError
 from samplers.collector.ledger import Ledger
@@ -15,6 +15,7 @@ from samplers.journal import Journal
 from samplers.pending import Capacity
 from samplers.sessions import Sessions
 from samplers.settings import MIB, JournalSettings
+from samplers.terms import Decision
 from tracekit.lake import Lake
 from tracekit.otlp.scan import scan
 from tracekit.simulation.run import Request, Run
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import pyarrow as pa
+
     from samplers.policy_model import Judgement
-    from samplers.session_types import Limits
+    from samplers.session_types import DueSession, Limits
 
 SECOND = 1_000_000_000
 SETTINGS = JournalSettings(
@@ -76,6 +79,34 @@ class Box:
         return found
 
 
+class KeepAll(Decider):
+    """Keeps every session without looking at it, for tests of what is around a decision."""
+
+    def decide(self, table: pa.Table, due: Sequence[DueSession], now_ns: int) -> list[Judged]:
+        """Keep sessions."""
+        del table, now_ns
+        return [
+            Judged(
+                Decision(
+                    session_id=session.key,
+                    keep=True,
+                    randomness=1,
+                    threshold=0,
+                    probability=1.0,
+                    inclusion=1.0,
+                    policy="keep",
+                    rule="all",
+                    stratum="",
+                    trigger=session.trigger,
+                    reasons=(),
+                    th_out=None,
+                    erase=False,
+                )
+            )
+            for session in due
+        ]
+
+
 @cache
 def simulated(sessions: int, seed: int) -> list[Request]:
     """Return the requests of simulated sessions, interleaved."""
@@ -85,22 +116,37 @@ def simulated(sessions: int, seed: int) -> list[Request]:
 class Collector:
     """An engine with a journal and a lake in a folder; again on the same folder is a restart."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a collector
         self,
         folder: Path,
         policies: Sequence[Judgement],
         clock: Clock,
         box: Box,
         limits: Limits | None = None,
+        settings: JournalSettings = SETTINGS,
+        *,
+        models: bool = True,
     ) -> None:
+        """Open the folder and take back what is in it.
+
+        Args:
+            folder: Of journal and lake.
+            policies: What to keep.
+            clock: The time.
+            box: Where kept spans go.
+            limits: When sessions are over.
+            settings: Of the journal.
+            models: Whether sessions are judged and stored; otherwise all are kept, unseen.
+        """
         self.clock = clock
-        self.journal = Journal(folder / "journal", SETTINGS, clock=clock)
+        self.journal = Journal(folder / "journal", settings, clock=clock)
         # Opened before the log, whose folder it makes.
         self.log = DecisionLog(
             folder / "journal", self.journal.syncer, self.journal.settings, clock=clock
         )
         self.lake = Lake.open(folder / "lake", create=True)
-        self.decider = Decider(policies, folder / "journal" / "policies.json")
+        kind = Decider if models else KeepAll
+        self.decider = kind(policies, folder / "journal" / "policies.json")
         self.sessions = Sessions(Capacity(rows=60_000, decided=20_000), limits)
         self.engine = Engine(
             self.journal,
@@ -108,7 +154,7 @@ class Collector:
             self.sessions,
             self.decider,
             sink=box,
-            ledger=Ledger(self.lake, interval=1e9),
+            ledger=Ledger(self.lake, interval=1e9) if models else None,
             clock=clock,
         )
         self.engine.recover()

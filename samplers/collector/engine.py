@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from samplers.collector.batch import Batch, gather
 from samplers.collector.intake import Intake
+from samplers.collector.mover import Mover
 from samplers.collector.outbox import Kept
 from samplers.collector.outlet import Outlet
 from samplers.collector.pullback import pull_back
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 _BATCH_SPANS: Final = 50_000
 _LAST: Final = 1 << 62
+_SECOND: Final = 1_000_000_000
 _DAY: Final = 86_400_000_000_000
 
 
@@ -90,6 +92,7 @@ class Engine:
         self._outlet = Outlet(journal, log, sink, ledger)
         self._lock = threading.Lock()
         self._intake = Intake(journal, sessions, self._lock, self.counts, clock)
+        self._mover = Mover(journal, sessions, self._lock)
         self._frozen_on = -1
         self._held: tuple[list[DueSession], int] | None = None
 
@@ -104,17 +107,22 @@ class Engine:
         that the journal may be longer than what can wait.
         """
         before = self.counts["spans"]
+        decided_ns = 0
         for record in self._journal.recover():
+            now = record.received_ns
+            is_crowded = self._sessions.pending_spans > self._sessions.capacity.rows // 2
+            if is_crowded and now >= decided_ns + _SECOND:
+                self._decide_due(now, record.turn - 1)
+                decided_ns = now
             self._outlet.remember(record)
+            if self._intake.take_back(record):
+                continue
+            self._decide_due(now, record.turn - 1)
             if not self._intake.take_back(record):
-                self._decide_due(record.received_ns, record.sequence - 1)
-                if not self._intake.take_back(record):
-                    raise UsageError(
-                        "the journal holds more spans of open sessions than fit into memory: lower "
-                        "sessions.max_age or sessions.idle, so that some of them end"
-                    )
-            if self._sessions.stats()["pending_spans"] > self._sessions.capacity.rows // 2:
-                self._decide_due(record.received_ns)
+                raise UsageError(
+                    "the journal holds more spans of open sessions than fit into memory: lower "
+                    "sessions.max_age or sessions.idle, so that some of them end"
+                )
         for target in set(self._decisions.targets()) - set(self._outlet.targets):
             self._decisions.abandon(target)  # nobody will ever take what waits for it
         return self.counts["spans"] - before
@@ -143,7 +151,8 @@ class Engine:
         self._intake.is_full = False
 
     def tend(self) -> None:
-        """Close and unlink segments, forget old decisions; call it every second."""
+        """Close, clear and unlink segments, forget old decisions; call it every second."""
+        self.counts["moved_spans"] += self._mover.move()
         self._journal.tend()
         live = self._journal.segments()
         self._decisions.compact(live)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from samplers.collector.outcome import Outcome
     from samplers.journal import Journal
-    from samplers.recovery import Record
+    from samplers.recovery import Origin, Record
     from samplers.session_types import Ingested, LateSpans
     from samplers.sessions import Sessions
     from tracekit.otlp.scan import Scan
@@ -60,6 +60,8 @@ class Intake:
         self._lock = lock
         self._counts = counts
         self._clock = clock
+        self._turn = -1
+        self._copies: set[int] = set()
 
     def receive(self, request: bytes, tenant: str = "") -> Outcome:
         """Take a request; when it is accepted it is in the journal.
@@ -85,14 +87,30 @@ class Intake:
             return RetryLater(_FULL_SECONDS, "the journal cannot be written", full=False)
 
     def take_back(self, record: Record) -> bool:
-        """Take a record of an earlier run; false where there is no room for it."""
+        """Take a record of an earlier run; false where there is no room for it.
+
+        Spans that were moved replace those they are copies of, where these have just been taken
+        back too.
+        """
         scanned = scan(record.request)
-        now = record.received_ns
-        try:
-            self._note(self._sessions.ingest(scanned, record.segment, record.offset, now), now)
-        except PendingFullError:
-            return False
+        if record.turn != self._turn:
+            self._turn, self._copies = record.turn, set()
+        if record.origin is not None and record.origin.segment in self._copies:
+            self._supersede(record, record.origin, scanned)
+        else:
+            now = record.received_ns
+            try:
+                self._note(self._sessions.ingest(scanned, record.segment, record.offset, now), now)
+            except PendingFullError:
+                return False
+        self._copies.add(record.segment)
         return True
+
+    def _supersede(self, record: Record, origin: Origin, scanned: Scan) -> None:
+        is_moved = self._sessions.moved(scanned, record.segment, record.offset, origin)
+        count = int(is_moved.sum())
+        self._journal.release(origin.segment, count, 0)
+        self._journal.release(record.segment, len(is_moved) - count, 0)
 
     def _take(self, request: bytes, scanned: Scan, tenant: str) -> Outcome:
         now = self._clock()

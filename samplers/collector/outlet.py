@@ -6,6 +6,7 @@ when they are released, and not before.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -81,7 +82,7 @@ class Outlet:
 
     def remember(self, record: Record) -> None:
         """Note the place of a record that was read back: its spans may be exported already."""
-        self._places[record.segment].append((record.offset, record.sequence))
+        insort(self._places[record.segment], (record.offset, record.turn))
 
     def forget(self, live: Collection[int]) -> None:
         """Forget the places in segments that are gone."""
