@@ -144,7 +144,9 @@ _MODELS: Final[dict[str, type[BaseModel]]] = {
     "tenants": limits.Budget,
     "degrade": limits.DegradeLevel,
     "steps": limits.Step,
+    "strip": limits.Step,
     "truncate": limits.Truncate,
+    "scrub": limits.Scrub,
     "sessions": limits.Sessions,
     "shadow": model.Judgement,
 }

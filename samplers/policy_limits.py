@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, Literal, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from samplers.pacing import Limit
+from tracekit.errors import UsageError
+from tracekit.instrumentation.redaction import Redaction
+
+if TYPE_CHECKING:
+    from samplers.session_types import Limits
 
 _SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _BYTES: Final = {
@@ -90,50 +103,99 @@ class Budgets(Budget):
     tenants: dict[str, Budget] = {}
 
 
+def _head_or_whole(name: str) -> str:
+    if "*" in name[:-1]:
+        raise ValueError(f"{name!r}: a `*` stands for any end, so nothing can follow it")
+    return name
+
+
+Pattern = Annotated[Key, AfterValidator(_head_or_whole)]
+"""A name, or with a final `*` the beginning of names."""
+
+Patterns = Annotated[tuple[Pattern, ...], Field(min_length=1, max_length=1000)]
+
+
 class Truncate(Strict):
-    """Cut long texts.
+    """Cut long texts, on a character's boundary, also those inside lists and maps.
 
     Attributes:
-        attributes: Attribute keys; a final `*` stands for any end.
-        bytes: Length that is left.
+        attributes: Attribute keys.
+        bytes: Length that is left, in UTF-8.
     """
 
-    attributes: tuple[Key, ...]
+    attributes: Patterns
     bytes: Annotated[int, Field(ge=0)] = 1024
 
 
-class Step(Strict):
-    """One way to make a kept session smaller; exactly one key.
+class Scrub(Strict):
+    """Take secrets and identities out of texts, each replaced by `[redacted:name]`.
 
     Attributes:
-        redact: Attribute keys whose value is replaced by a mark.
+        attributes: Attribute keys; the message of a status is always among them.
+        patterns: Regular expressions by name, beside those tracekit knows.
+        keys: Names of JSON fields whose values are taken out, likewise.
+        without: Names of patterns and fields that tracekit knows and that are to stay.
+    """
+
+    attributes: Patterns = ("*",)
+    patterns: dict[Key, str] = {}
+    keys: tuple[Key, ...] = ()
+    without: tuple[Key, ...] = ()
+
+    @model_validator(mode="after")
+    def _compiles(self) -> Self:
+        try:
+            self.redaction()
+        except UsageError as error:
+            raise ValueError(str(error).removeprefix("Redaction: ")) from error
+        return self
+
+    def redaction(self) -> Redaction:
+        """Return what takes them out."""
+        return Redaction(self.patterns, self.keys, without=self.without)
+
+
+class Step(Strict):
+    """One way to take something out of a kept session; exactly one key.
+
+    Attributes:
+        redact: Attribute keys whose value is replaced by `[redacted]`.
+        scrub: Texts that secrets and identities are taken out of.
         remove: Attribute keys that are left out.
         remove_events: Names of span events that are left out.
         truncate: Texts that are cut.
-        skeleton: Only ids, times, names, kinds, status and `tracekit.*` stay.
+        skeleton: Structure, times, status, tokens, stop and cost stay; no payload does.
     """
 
-    redact: tuple[Key, ...] | None = None
-    remove: tuple[Key, ...] | None = None
-    remove_events: tuple[Key, ...] | None = None
+    redact: Patterns | None = None
+    scrub: Scrub | None = None
+    remove: Patterns | None = None
+    remove_events: Patterns | None = None
     truncate: Truncate | None = None
     skeleton: Literal[True] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if len(self.model_dump(exclude_none=True)) != 1:
+        if sum(getattr(self, name) is not None for name in type(self).model_fields) != 1:
             raise ValueError(f"a step has exactly one of {', '.join(type(self).model_fields)}")
         return self
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Attribute keys that it speaks of."""
+        inside = (self.truncate, self.scrub)
+        named = next((one.attributes for one in inside if one is not None), ())
+        return self.redact or self.remove or named
+
 
 class DegradeLevel(Strict):
-    """A level of the degrade ladder.
+    """A level of the degrade ladder; it includes the steps of those before it.
 
     Attributes:
         name: Its name.
         above: Pressure from which on it applies: demand in bytes over the allowance.
         ratio: Share of the bytes that is expected to remain.
-        steps: What is done, in order.
+        steps: What is done beside that, in order.
     """
 
     name: Name
@@ -143,20 +205,27 @@ class DegradeLevel(Strict):
 
 
 class Sessions(Strict):
-    """When a session is over.
+    """When a session is over: what is said here wins over the settings of whoever decides.
 
-    Attributes:
-        after_root: Time after the end of the root span, for what comes late.
-        idle: Time without a span.
-        max_age: Time after the first span.
-        max_spans: Spans; a session with more is cut to its head and tail.
-        max_bytes: Bytes, likewise.
-        interim: Time between interim decisions on a session that goes on; none by default.
+    The names are those of `samplers.session_types.Limits`, which says what they mean.
     """
 
-    after_root: Seconds = 10
-    idle: Seconds = 300
-    max_age: Seconds = 21_600
-    max_spans: Annotated[int, Field(gt=0)] = 20_000
-    max_bytes: Bytes = 64 << 20
+    root_delay: Seconds | None = None
+    keyed_root_delay: Seconds | None = None
+    done_delay: Seconds | None = None
+    idle: Seconds | None = None
+    max_age: Seconds | None = None
     interim: Seconds | None = None
+    max_spans: Annotated[int, Field(gt=0)] | None = None
+    max_bytes: Bytes | None = None
+    tail_spans: Annotated[int, Field(gt=0)] | None = None
+
+    def over(self, limits: Limits) -> Limits:
+        """Return limits, with what is said here in place of what they say."""
+        said = self.model_dump(exclude_none=True)
+        counts = {name: int(said[name]) for name in _COUNTS & said.keys()}
+        times = {name: round(said[name] * 1e9) for name in said.keys() - _COUNTS}
+        return replace(limits, **counts, **times)
+
+
+_COUNTS: Final = frozenset({"max_spans", "max_bytes", "tail_spans"})

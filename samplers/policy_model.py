@@ -16,6 +16,7 @@ from samplers.policy_limits import (
     Probability,
     Seconds,
     Sessions,
+    Step,
     Strict,
 )
 from samplers.predicates import unknown_column
@@ -170,13 +171,15 @@ class Policy(Judgement):
     """A policy file.
 
     Attributes:
-        degrade: Levels of making kept sessions smaller, weakest first.
-        sessions: When a session is over.
+        strip: What is taken out of every kept session, in order.
+        degrade: Levels of making kept sessions smaller, weakest first; after `strip`.
+        sessions: When a session is over, where it is not as whoever decides was told.
         shadow: Policies that are judged and counted beside this one, and keep nothing.
         input_unsampled: The operator vouches that nothing was sampled before: a session without
             `th` that is kept with certainty then leaves with `th:0`.
     """
 
+    strip: Annotated[tuple[Step, ...], Field(max_length=100)] = ()
     degrade: Annotated[tuple[DegradeLevel, ...], Field(max_length=16)] = ()
     sessions: Sessions = Sessions()
     shadow: Annotated[tuple[Judgement, ...], Field(max_length=8)] = ()

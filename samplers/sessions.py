@@ -95,9 +95,17 @@ class Sessions:
         self.capacity = capacity or Capacity()
         self.limits = limits or Limits()
         self._store = PendingStore(self.capacity)
-        self._words = self.limits.words()
         self._keys: dict[int, str] = {}
         self._rules: dict[str, int] = {}  # in the order of their numbers
+
+    @property
+    def limits(self) -> Limits:
+        """When a session is complete; what is set applies from then on."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._limits, self._words = limits, limits.words()
 
     def ingest(self, scan: Scan, segment: int, base_offset: int, now_ns: int) -> Ingested:
         """Take the spans of a request that is in the journal.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from samplers.collector.decider import Decider, Judged
+from samplers.collector.decider import Decided, Decider, Judged
 from samplers.collector.engine import Engine
 from samplers.collector.exporters.queue import QueueFullError
 from samplers.collector.ledger import Ledger
@@ -17,6 +17,7 @@ from samplers.sessions import Sessions
 from samplers.settings import MIB, JournalSettings
 from samplers.terms import Decision
 from tracekit.lake import Lake
+from tracekit.lake.decided import DETECTIONS
 from tracekit.otlp.scan import scan
 from tracekit.simulation.run import Request, Run
 from tracekit.simulation.scenario import load
@@ -82,10 +83,10 @@ class Box:
 class KeepAll(Decider):
     """Keeps every session without looking at it, for tests of what is around a decision."""
 
-    def decide(self, table: pa.Table, due: Sequence[DueSession], now_ns: int) -> list[Judged]:
+    def decide(self, table: pa.Table, due: Sequence[DueSession], now_ns: int) -> Decided:
         """Keep sessions."""
         del table, now_ns
-        return [
+        judged = [
             Judged(
                 Decision(
                     session_id=session.key,
@@ -105,6 +106,7 @@ class KeepAll(Decider):
             )
             for session in due
         ]
+        return Decided(judged, DETECTIONS.empty_table())
 
 
 @cache

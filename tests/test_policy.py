@@ -295,13 +295,13 @@ def test_units() -> None:
     text = """name: p
 strata: [{by: [model], floor: 1, window: 90m}]
 budgets: {bytes_per_day: 1.5GiB, per_tenant: {spans_per_second: 3}}
-sessions: {after_root: 500ms, idle: 60, max_bytes: 5MB, interim: 1h}
+sessions: {root_delay: 500ms, idle: 60, max_bytes: 5MB, interim: 1h}
 """
     parsed = policy.parse("p.yaml", text)
     assert parsed.strata[0].window == 5400
     assert parsed.budgets.bytes_per_day == 1.5 * (1 << 30)
     settings = parsed.sessions
-    assert (settings.after_root, settings.idle, settings.interim) == (0.5, 60, 3600)
+    assert (settings.root_delay, settings.idle, settings.interim) == (0.5, 60, 3600)
     assert settings.max_bytes == 5_000_000
     assert parsed.terms().budgets.of("any")[0][1].amount == 3
 

@@ -61,7 +61,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Decided:
     """What becomes of a batch.
 
     Attributes:
@@ -120,15 +120,15 @@ class Decider:
             self._restore_baselines(self._baselines)
 
     @property
-    def policy(self) -> str:
-        """Name of the live policy."""
-        return self._policies[0].name
+    def live(self) -> Judgement:
+        """The live policy."""
+        return self._policies[0]
 
     def replace(self, policies: Sequence[Judgement]) -> None:
         """Decide by other policies from now on; those of the same name keep their state."""
         self._policies = tuple(policies)
 
-    def decide(self, table: pa.Table, due: Sequence[DueSession], now_ns: int) -> Judgement:
+    def decide(self, table: pa.Table, due: Sequence[DueSession], now_ns: int) -> Decided:
         """Return what becomes of sessions.
 
         Args:
@@ -145,7 +145,7 @@ class Decider:
         for session, decision in zip(due, decisions, strict=True):
             self._note(session, decision)
         judged = [Judged(one, *found.derived.get(one.session_id, ())) for one in decisions]
-        return Judgement(judged, found.detections)
+        return Decided(judged, found.detections)
 
     @property
     def frozen_day(self) -> int:

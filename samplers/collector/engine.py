@@ -26,6 +26,7 @@ from samplers.collector.outlet import Outlet
 from samplers.collector.pullback import pull_back
 from samplers.decision import DecisionRecord
 from samplers.session_types import LateSpans, Verdict
+from samplers.strip import Ladder
 from tracekit.errors import JournalError, UsageError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Engine:
         self._sessions = sessions
         self._decider = decider
         self._ledger = ledger
-        self._outlet = Outlet(journal, log, sink, ledger)
+        self._outlet = Outlet(journal, log, sink, ledger, Ladder(decider.live))
         self._lock = threading.Lock()
         self._intake = Intake(journal, sessions, self._lock, self.counts, clock)
         self._mover = Mover(journal, sessions, self._lock)
@@ -132,9 +133,15 @@ class Engine:
         """Spans handed to the exporters."""
         return self._outlet.exported_spans
 
+    @property
+    def stripped_bytes(self) -> Counter[str]:
+        """Bytes taken out of what was exported, by the level of the degrade ladder."""
+        return self._outlet.stripped_bytes
+
     def replace_policies(self, policies: Sequence[Judgement]) -> None:
         """Decide by other policies from the next batch on; call it from the thread that ticks."""
         self._decider.replace(policies)
+        self._outlet.ladder = Ladder(policies[0])
 
     def tick(self, now_ns: int, *, flush: bool = False) -> None:
         """Decide what is due, export it, and let go of what is done.

@@ -9,6 +9,7 @@ from samplers import threshold
 from tracekit.otlp import tracestate
 from tracekit.otlp.append import Stage, encode_attributes, suffixes
 from tracekit.otlp.encode import select
+from tracekit.otlp.scan import scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from samplers.collector.decider import Judged
     from samplers.decision import DecisionRecord
     from samplers.session_types import Rows
+    from samplers.strip import Strip
 
 _MOST_BYTES: Final = 3 << 20
 """Of one request: most receivers take 4 MiB."""
@@ -25,6 +27,7 @@ _MOST_SPANS: Final = 4096
 
 _STOP: Final = "tracekit.stop.reason"
 _COST: Final = "tracekit.cost.usd"
+_DEGRADE: Final = "tracekit.sampling.degrade"
 
 
 @dataclass(slots=True)
@@ -37,6 +40,7 @@ class Parcel:
         keys: Keys of the sessions in it, in order.
         sizes: Spans of each.
         whole: Sessions that are exported with it, each with the journal's watermark.
+        stripped: Bytes that were taken out of it.
     """
 
     request: bytes
@@ -44,6 +48,7 @@ class Parcel:
     keys: list[str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     whole: dict[int, int] = field(default_factory=dict)
+    stripped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,11 @@ class Kept:
 
 
 def parcels(
-    batch: Batch, kept: Iterable[tuple[Kept, Sequence[int]]], upto: int
+    batch: Batch,
+    kept: Iterable[tuple[Kept, Sequence[int]]],
+    upto: int,
+    strip: Strip | None = None,
+    level: str = "",
 ) -> Iterator[Parcel]:
     """Yield requests of limited size, sessions one after the other.
 
@@ -76,19 +85,28 @@ def parcels(
         batch: The spans.
         kept: Sessions, and which rows of the batch leave.
         upto: The journal's watermark from before they were gathered.
+        strip: Takes out of their spans what is not to leave.
+        level: Name of the level of the degrade ladder that they leave at.
     """
     rows: list[int] = []
     tails: list[bytes] = []
     parcel, size = Parcel(b"", 0), 0
 
     def packed() -> Parcel:
-        parcel.request, parcel.spans = select(batch.scan, rows, tails), len(rows)
+        parcel.spans = len(rows)
+        if strip is None:
+            parcel.request = select(batch.scan, rows, tails)
+        else:
+            whole = select(batch.scan, rows)
+            bare = strip(whole)
+            parcel.stripped = len(whole) - len(bare)
+            parcel.request = select(scan(bare), range(len(rows)), tails)
         return parcel
 
     for one, chosen in kept:
         parcel.keys.append(one.key)
         parcel.sizes.append(0)
-        for row, tail in zip(chosen, _tails(batch, one, chosen), strict=True):
+        for row, tail in zip(chosen, _tails(batch, one, chosen, level), strict=True):
             span = int(batch.scan.offsets[row, 1]) + len(tail)
             if rows and (size + span > _MOST_BYTES or len(rows) >= _MOST_SPANS):
                 yield packed()
@@ -103,11 +121,11 @@ def parcels(
         yield packed()
 
 
-def _tails(batch: Batch, one: Kept, rows: Sequence[int]) -> list[bytes]:
+def _tails(batch: Batch, one: Kept, rows: Sequence[int], level: str) -> list[bytes]:
     """Return what is appended to each span of a session."""
     record = one.record
-    known = None if record.erase else record.threshold
-    tails = suffixes(batch.scan, rows, Stage(known, _randomness(batch, one)))
+    stage = Stage(None if record.erase else record.threshold, _randomness(batch, one))
+    tails = suffixes(batch.scan, rows, stage, {_DEGRADE: level} if level else None)
     if one.judged is None:
         return tails
     places = {row: place for place, row in enumerate(rows)}

@@ -17,7 +17,7 @@ from samplers.collector.exporters.queue import QueueFullError
 from samplers.collector.outbox import parcels
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     import pyarrow as pa
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from samplers.journal import Journal
     from samplers.recovery import Record
     from samplers.session_types import Rows
+    from samplers.strip import Ladder
 
 EXPORT: Final = "exporters"
 """The exporters' queues in the decision log: every request is in all of them or in none."""
@@ -51,15 +52,24 @@ class Outlet:
         log: Where it is noted who has which session.
         sink: Where kept spans go.
         ledger: Where rows of all sessions go.
+        ladder: What is taken out of what the sink gets.
 
     Attributes:
+        ladder: As above.
         fingerprint_key: Key of the fingerprints in the lake.
         exported_spans: Spans handed to the sink so far.
+        stripped_bytes: Bytes taken out so far, by the level of the ladder.
     """
 
     def __init__(
-        self, journal: Journal, log: DecisionLog, sink: Sink | None, ledger: Ledger | None
+        self,
+        journal: Journal,
+        log: DecisionLog,
+        sink: Sink | None,
+        ledger: Ledger | None,
+        ladder: Ladder,
     ) -> None:
+        self.ladder = ladder
         self._journal = journal
         self._log = log
         self._sink = sink
@@ -68,6 +78,7 @@ class Outlet:
         self._waiting: deque[tuple[Parcel, Released]] = deque()
         self._places: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
         self.exported_spans = 0
+        self.stripped_bytes: Counter[str] = Counter()
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -110,29 +121,40 @@ class Outlet:
     def keep(self, batch: Batch, kept: Iterable[Kept], upto: int) -> None:
         """Export sessions, or the spans of them that a target does not have yet."""
         released: Released = Counter()
-        groups: defaultdict[tuple[str, ...], list[tuple[Kept, list[int]]]] = defaultdict(list)
+        groups: defaultdict[tuple[tuple[str, ...], int], list[tuple[Kept, list[int]]]]
+        groups = defaultdict(list)
         for its in kept:
             released.update(_released(its.rows, its.record.decided_ns))
             for targets, rows in self._chosen(batch, its).items():
-                groups[targets].append((its, rows))
+                groups[targets, its.record.degrade].append((its, rows))
                 if self._ledger is not None and LAKE in targets:
                     self._ledger.decided(its.key, its.record)
-        made = [
-            (parcel, targets)
-            for targets, chosen in groups.items()
-            for parcel in parcels(batch, chosen, upto)
-        ]
-        for parcel, targets in made:
+        leaving: list[Parcel] = []
+        for (targets, level), chosen in groups.items():
             if self._ledger is not None and LAKE in targets:
-                again = of_request(parcel.request, parcel.keys, parcel.sizes, self.fingerprint_key)
-                self._ledger.add(again.table)
-                self._ledger.settle(parcel.whole, {})
-        leaving = [parcel for parcel, targets in made if EXPORT in targets]
+                self._store(parcels(batch, chosen, upto), self._ledger)
+            if EXPORT in targets:
+                leaving += self._stripped(batch, chosen, upto, level)
         for parcel in leaving:
             self._waiting.append((parcel, released if parcel is leaving[-1] else Counter()))
         if not leaving:
             self._done(released)
         self.send()
+
+    def _store(self, made: Iterable[Parcel], ledger: Ledger) -> None:
+        """Give sessions to the lake: as they came, since its rows must not depend on the ladder."""
+        for parcel in made:
+            again = of_request(parcel.request, parcel.keys, parcel.sizes, self.fingerprint_key)
+            ledger.add(again.table)
+            ledger.settle(parcel.whole, {})
+
+    def _stripped(
+        self, batch: Batch, chosen: Sequence[tuple[Kept, list[int]]], upto: int, level: int
+    ) -> Iterator[Parcel]:
+        name = self.ladder.name(level)
+        for parcel in parcels(batch, chosen, upto, self.ladder.strip(level), name):
+            self.stripped_bytes[name] += parcel.stripped
+            yield parcel
 
     def send(self) -> None:
         """Hand what waits to the exporters, as far as they have room."""

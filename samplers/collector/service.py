@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from samplers.collector.settings.storage import PolicySettings
     from samplers.decision import DecisionRecord
     from samplers.policy_model import Judgement, Policy
+    from samplers.session_types import Limits
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class Collector:
         undo.callback(self._journal.close)
         self._decisions = DecisionLog(folder, self._journal.syncer, self._journal.settings)
         remembered = settings.sessions.kept_entries + settings.sessions.dropped_entries
-        self._sessions = Sessions(Capacity(decided=remembered), parts.limits(settings.sessions))
+        self._sessions = Sessions(Capacity(decided=remembered), self._limits())
         self._exporters = Exporters(settings.exporters, settings.queues_folder, self.registry)
         undo.callback(self._exporters.stop)
         self.engine = Engine(
@@ -97,6 +98,10 @@ class Collector:
             sink=self._exporters if settings.exporters else None,
             ledger=_ledger(settings),
         )
+
+    def _limits(self) -> Limits:
+        """Return when sessions are over: what the live policy says wins over the settings."""
+        return self._watch.live.sessions.over(parts.limits(self._settings.sessions))
 
     def _listen(self, settings: CollectorSettings, undo: ExitStack) -> None:
         self._receivers: dict[str, GrpcServerReceiver | HttpServerReceiver] = {}
@@ -160,6 +165,7 @@ class Collector:
             reload.clear()
             if self._watch.changed(asked=asked):
                 self.engine.replace_policies(self._watch.policies)
+                self._sessions.limits = self._limits()
         self.stop()
 
     def _keep(self, key: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,10 +13,10 @@ from tracekit.otlp.tracestate import NEVER, encode_randomness, encode_threshold
 from tracekit.reports.table import ColumnSpec, Kind, Row, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from samplers.explain import Explanation
-    from samplers.policy_limits import Budget
+    from samplers.policy_limits import Budget, Step
     from samplers.policy_model import Judgement, Policy
 
 DEFAULT = "keep-anomalies"
@@ -175,19 +175,29 @@ def _budget_rows(policy: Judgement) -> Iterator[Row]:
 
 
 def _own_rows(policy: Policy) -> Iterator[Row]:
+    if policy.strip:
+        detail = f"always: {_steps(policy.strip)}"
+        yield _row("strip", "strip", policy=policy.name, detail=detail)
     for level in policy.degrade:
-        steps = "; ".join(
-            f"{kind} {value if isinstance(value, dict) else ', '.join(value)}"
-            if not isinstance(value, bool)
-            else kind
-            for step in level.steps
-            for kind, value in step.model_dump(exclude_none=True).items()
-        )
-        detail = f"from pressure {level.above:g}: {steps}"
+        detail = f"from pressure {level.above:g}: {_steps(level.steps)}"
         yield _row("degrade", level.name, policy=policy.name, detail=detail)
     for name, value in policy.sessions.model_dump(exclude_none=True).items():
-        unit = {"max_spans": "spans", "max_bytes": "bytes"}.get(name, "s")
+        unit = {"max_bytes": "bytes"}.get(name, "spans" if name.endswith("spans") else "s")
         yield _row("sessions", name, policy=policy.name, detail=f"{value:,.10g} {unit}")
+
+
+def _steps(steps: Iterable[Step]) -> str:
+    return "; ".join(
+        kind if isinstance(value, bool) else f"{kind} {_values(value)}"
+        for step in steps
+        for kind, value in step.model_dump(exclude_none=True).items()
+    )
+
+
+def _values(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_values(item)}" for name, item in value.items() if item)
+    return ", ".join(value) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _notes(policy: Policy) -> Iterator[str]:
