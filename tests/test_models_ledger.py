@@ -162,13 +162,14 @@ def test_done_events_and_task_statuses_are_declared_outcomes() -> None:
 
 
 def test_sampling_weights_reach_the_session() -> None:
-    """The weight of any span is the session's; without one it is 1."""
+    """The weight of any span is the session's; without one it is 1, or unknown if sampled."""
     con = ledger(
         span("a", USED | {"tracekit.sampling.weight": 4.0}, trace=1),
         span("b", USED, trace=1, start=1, end=2),
         span("c", USED, trace=2, start=3, end=4),
+        span("d", USED | {"tracekit.sampling.policy": "late"}, trace=3, start=5, end=6),
     )
-    assert rows(con, "sessions", "kept", "weight") == [(True, 4.0), (True, 1.0)]
+    assert rows(con, "sessions", "kept", "weight") == [(True, 4.0), (True, 1.0), (True, None)]
 
 
 _COUNT = st.none() | st.integers(0, 5000)

@@ -172,12 +172,3 @@ def test_grouping_by_a_number_of_the_report_is_refused() -> None:
     """Columns that the report computes itself cannot be its keys."""
     with pytest.raises(UsageError, match="cannot group by cost_usd"):
         report(ledger(), ["cost_usd"])
-
-
-def test_sampled_sessions_are_not_counted_as_if_they_were_all() -> None:
-    """Tasks that stand for others are refused, and the way to leave them out works."""
-    con = ledger([task("a", weight=10.0), task("b")])
-    with pytest.raises(UsageError, match="1 of the selected tasks") as caught:
-        report(con)
-    way_out = str(caught.value).split('--where "')[1].removesuffix('"')
-    assert report(con, selection=Selection(way_out)).rows[0]["tasks"] == 1

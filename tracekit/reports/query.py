@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from importlib import resources
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -278,6 +279,11 @@ def plain_value(value: Any) -> Value:
         case _:
             plain = str(value)
     return plain
+
+
+def finite(value: float) -> float | None:
+    """Return None for what JSON has no number for: NaN and infinity."""
+    return value if isfinite(value) else None
 
 
 def iso(moment: datetime) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from tracekit.errors import UsageError
-from tracekit.reports import query
+from tracekit.reports import query, sampled
 from tracekit.reports.query import Grouping, Selection
 from tracekit.reports.table import ColumnSpec, Kind, Row, Table
 from tracekit.stats.intervals import Estimate, wilson
@@ -60,43 +58,37 @@ def report(
     of all tasks over the known successes. Costs leave out calls without a price, so they are lower
     bounds where `unpriced_calls` is above 0.
 
+    Where the lake has kept sessions only, and they stand for others, the figures are estimates for
+    all of them, see `tracekit.reports.sampled`.
+
     Args:
         con: Connection with the lake's views.
         by: Columns of `tasks` to group by, or words of `dimensions.yaml`; empty is one row.
         selection: Which tasks to speak of; all by default.
 
     Raises:
-        UsageError: If the selection or a column is wrong, or the selected tasks were sampled.
+        UsageError: If the selection or a column is wrong.
     """
-    keys = query.grouping(con, "tasks", by, (column.name for column in _NUMBERS))
+    named = (column.name for column in (*_NUMBERS, *sampled.COLUMNS))
+    keys = query.grouping(con, "tasks", by, named)
     chosen = selection or Selection()
-    groups = query.report(con, "report", "tasks", chosen, keys)
-    _refuse_weights(con, chosen)
+    if sampled.is_sampled(con):
+        columns, (rows, notes) = sampled.columns(_NUMBERS), sampled.rows(con, chosen, keys)
+    else:
+        columns, (rows, notes) = _NUMBERS, _plain(con, chosen, keys)
     return Table(
         title="Task success" + (f" by {', '.join(keys.keys)}" if keys.keys else ""),
-        columns=(*(ColumnSpec(name) for name in keys.keys), *_NUMBERS),
-        rows=tuple(_row(group, keys) for group in groups),
-        notes=_notes(groups),
+        columns=(*(ColumnSpec(name) for name in keys.keys), *columns),
+        rows=rows,
+        notes=notes,
     )
 
 
-def _refuse_weights(con: duckdb.DuckDBPyConnection, selection: Selection) -> None:
-    """Refuse sessions that stand for others: counted once each, they give the wrong rates."""
-    # Where the dropped ones are here too, each session speaks for itself alone.
-    question = (
-        "SELECT coalesce(bool_or(weight IS DISTINCT FROM 1) AND bool_and(kept), false) AS is "
-        "FROM sessions"
-    )
-    (any_,) = query.fetch(con, question)
-    if not any_["is"]:
-        return
-    (row,) = query.report(con, "report_weighted", "tasks", selection)
-    if row["tasks"]:
-        raise UsageError(
-            f"{row['tasks']:,} of the selected tasks are of sampled sessions that stand for "
-            "others, and this report counts each task once; leave them out with --where "
-            '"session_id IN (SELECT session_id FROM sessions WHERE weight = 1)"'
-        )
+def _plain(
+    con: duckdb.DuckDBPyConnection, selection: Selection, keys: Grouping
+) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+    groups = query.report(con, "report", "tasks", selection, keys)
+    return tuple(_row(group, keys) for group in groups), _notes(groups)
 
 
 def _row(group: Mapping[str, Any], keys: Grouping) -> Row:
@@ -114,7 +106,7 @@ def _row(group: Mapping[str, Any], keys: Grouping) -> Row:
             "successes": successes,
             "failures": failures,
             "undetermined": rest,
-            "success_rate": _known(rate.value),
+            "success_rate": query.finite(rate.value),
             "success_low": rate.low,
             "success_high": rate.high,
             "success_if_rest_failed": successes / tasks if tasks else None,
@@ -122,9 +114,9 @@ def _row(group: Mapping[str, Any], keys: Grouping) -> Row:
             **{name: int(group[name] or 0) for name in ("verified", "declared", "inferred")},
             "cost_usd": cost,
             "unpriced_calls": int(group["unpriced_calls"] or 0),
-            "cost_per_success_usd": _known(per_success.value),
-            "cost_per_success_low_usd": _known(per_success.low),
-            "cost_per_success_high_usd": _known(per_success.high),
+            "cost_per_success_usd": query.finite(per_success.value),
+            "cost_per_success_low_usd": query.finite(per_success.low),
+            "cost_per_success_high_usd": query.finite(per_success.high),
             "cost_per_success_if_rest_succeeded_usd": (
                 cost / (successes + rest) if cost is not None and successes + rest else None
             ),
@@ -151,11 +143,6 @@ def _cost_per_success(group: Mapping[str, Any], tasks: int, successes: int) -> E
             xx=successes,
         )
     )
-
-
-def _known(value: float) -> float | None:
-    """Return None for what JSON has no number for: NaN and infinity."""
-    return value if isfinite(value) else None
 
 
 def _notes(groups: list[dict[str, Any]]) -> tuple[str, ...]:
