@@ -19,7 +19,7 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-peers lint format types bench bench-overhead lock clean $(PEERS)
+.PHONY: help demo test test-slow test-peers lint format types bench bench-overhead coverage-sim lock clean $(PEERS)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench: $(VENV)/.dev ## measure, against peers in the same run
 
 bench-overhead: $(VENV)/.dev ## measure what tracing costs per call; against peers too after `make .venv-peers`
 	@$(BIN)/python benchmarks/bench_overhead.py
+
+coverage-sim: $(VENV)/.dev ## draw samples and count how often intervals cover (some minutes)
+	@$(BIN)/python benchmarks/coverage_sim.py
 
 lock: $(VENV)/.dev ## choose the newest allowed versions and write them down with their hashes
 	@echo "pip>=26" | $(COMPILE) --upgrade - --output-file requirements-pip.lock

@@ -101,11 +101,10 @@ def rate(sums: RatioSums, level: float = 0.95, side: Side = "both") -> Estimate:
         return wilson(sums.y, sums.x, level, side)
     value = min(1.0, sums.y / sums.x)
     size = _effective(sums, value)
-    low, high = _ends(sums, value, size, tail)
     return Estimate(
         value,
-        0.0 if side == "upper" else low,
-        1.0 if side == "lower" else high,
+        0.0 if side == "upper" else _end(sums, value, size, tail),
+        1.0 if side == "lower" else _end(sums, value, size, 1 - tail),
         effective=size,
         clusters=sums.n if sums.clustered else None,
         note=_note(sums, value, size),
@@ -152,21 +151,19 @@ def _effective(sums: RatioSums, value: float) -> float:
     return sums.x**2 / sums.xx if sums.xx else inf
 
 
-def _ends(sums: RatioSums, value: float, size: float, tail: float) -> tuple[float, float]:
-    if size == inf:
-        return value, value
-    degrees = (normal_quantile(tail) / t_quantile(tail, _degrees(sums))) ** 2
+def _end(sums: RatioSums, value: float, size: float, at: float) -> float:
+    """Return the quantile of one end, after one more observation that pulls it that way."""
+    upper = at > 1 / 2
+    if size == inf or value == float(upper):
+        return value
     mass = max(sums.largest, sums.x / size)
-
-    def end(level: float, more: float) -> float:
-        new = (sums.y + more) / (sums.x + mass)
-        squares = sums.squares(new) + (more - new * mass) ** 2
-        scale = degrees * new * (1 - new) * (sums.x + mass) ** 2 / squares
-        return beta_quantile(level, new * scale, (1 - new) * scale)
-
-    low = 0.0 if value == 0 else end(tail, 0.0)
-    high = 1.0 if value == 1 else end(1 - tail, mass)
-    return min(low, value), max(high, value)
+    more = mass if upper else 0.0
+    new = (sums.y + more) / (sums.x + mass)
+    squares = sums.squares(new) + (more - new * mass) ** 2
+    scale = new * (1 - new) * (sums.x + mass) ** 2 / squares
+    scale *= (normal_quantile(at) / t_quantile(at, _degrees(sums))) ** 2
+    end = beta_quantile(at, new * scale, (1 - new) * scale)
+    return max(end, value) if upper else min(end, value)
 
 
 def _note(sums: RatioSums, value: float, size: float) -> str:
