@@ -52,6 +52,7 @@ class Play(Asking):
         run: The root of the task: its agent's run, or the task where one is declared.
         truth: What is true of it; a mode may change it.
         incident: Incident that ended it; empty where none did.
+        counted: Whether a failure ended it that the provider's contract counts.
         enter: Goes on in the process of a service.
         numbers: Tells things apart that must differ within the session.
     """
@@ -63,6 +64,7 @@ class Play(Asking):
         self.run = RootStep()
         self.truth = truth
         self.incident = ""
+        self.counted = False
         self.enter: Callable[[str], None] = world.enter
         self.numbers = count(1)
 

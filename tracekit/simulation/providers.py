@@ -34,10 +34,12 @@ class CallFailedError(SimulatedError):
     Attributes:
         kind: Kind of the last failure, see `failures.yaml`.
         incident: Incident it happened in; empty where it was an ordinary day.
+        counted: Whether the provider's contract counts it.
     """
 
     kind = ""
     incident = ""
+    counted = False
 
 
 class VanishedError(Exception):
@@ -104,6 +106,7 @@ class Asked:
         error = found()
         assert isinstance(error, CallFailedError)  # noqa: S101 - for the type checker
         error.kind = kind
+        error.counted = kind in self.provider.counts
         return error
 
     def error_type(self, kind: str, failure: Failure) -> str:

@@ -1,6 +1,6 @@
 """The failure modes by name: functions that play a task to its end.
 
-    @mode("tool.error_unrecovered", "failure", "stop", fault="A", detectors=("stop_mismatch",))
+    @mode("tool.error_unrecovered", "failure", "stop", fault="A", cause="tool")
     def tool_error(play: Play, *, error: str = "UpstreamError") -> None:
         \"\"\"The last tool call fails, and the agent answers all the same.\"\"\"
         play.work()
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tracekit.simulation.scenario import Entry
-    from tracekit.simulation.truth import Known, Outcome
+    from tracekit.simulation.truth import Cause, Known, Outcome
 
 
 F = TypeVar("F", bound="Callable[..., None]")
@@ -87,6 +87,7 @@ def mode(  # noqa: PLR0913 - the fields of the truth
     known: Known,
     *,
     fault: str = "-",
+    cause: Cause = "",
     detectors: tuple[str, ...] = (),
     hidden: str = "",
     needs: tuple[str, ...] = (),
@@ -97,7 +98,7 @@ def mode(  # noqa: PLR0913 - the fields of the truth
         found = inspect.signature(function).parameters.values()
         parameters = {p.name: p.default for p in found if p.kind is p.KEYWORD_ONLY}
         summary = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
-        truth = Truth(code, outcome, known, fault, detectors, hidden)
+        truth = Truth(code, outcome, known, fault, cause, detectors, hidden)
         name = function.__name__
         _MODES[name] = Mode(name, summary, truth, parameters, needs, function)
         return function

@@ -253,6 +253,7 @@ class Stage:
             known=truth.known,
             label_ns=end_ns + int(hours * 3600 * SECOND_NS) if labelled else None,
             fault=truth.fault,
+            cause=_cause(play),
             detectors=";".join(_detectors(play)),
             calls=bill.calls,
             attempts=bill.attempts,
@@ -283,8 +284,20 @@ def _ended_by(play: Play, error: CallFailedError) -> None:
     """Write down that a failed call ended the task, whatever was to come."""
     found = failures()[error.kind]
     play.incident = error.incident
+    play.counted = error.counted
     if play.truth.code != found.code:
-        play.truth = Truth(found.code, "failure", "stop", found.fault, ("essential_call_failed",))
+        play.truth = Truth(
+            found.code, "failure", "stop", found.fault, found.cause, ("essential_call_failed",)
+        )
+
+
+def _cause(play: Play) -> str:
+    """Return what a failed task was lost to."""
+    if play.truth.outcome != "failure":
+        return ""
+    if play.counted:
+        return "provider_counted"
+    return "provider_excluded" if play.truth.cause == "provider" else play.truth.cause
 
 
 def _parts(scenario: Scenario) -> dict[str, list[_Part]]:

@@ -13,6 +13,12 @@ Known = Literal["verdict", "declared", "stop", "label", "never"]
 """How an outcome becomes known: an evaluation inside the session, the agent's typed word, the stop
 code alone, a label some time later, or not at all."""
 
+Cause = Literal[
+    "provider", "rate_limit", "timeout", "tool", "orchestration", "semantic", "human", ""
+]
+"""What a failed task was lost to; `provider` becomes provider_counted or provider_excluded by what
+the provider's contract counts in the scenario."""
+
 WASTE: Final = ("failed_attempt", "duplicate", "cancelled_sibling", "after_done", "amplified")
 """Why money was wasted. Nothing in tracekit's models knows the last one."""
 
@@ -26,6 +32,7 @@ class Truth:
         outcome: Whether the user got what they wanted; undetermined where nobody can know.
         known: How that becomes known.
         fault: Whose fault a failure is: P provider, A application or agent, U user, X policy, -.
+        cause: What a failed task was lost to; empty where it did not fail.
         detectors: Detectors of detectors.md that should find it.
         hidden: Why a trace cannot show the code or the cost; empty where it does.
     """
@@ -34,6 +41,7 @@ class Truth:
     outcome: Outcome
     known: Known
     fault: str = "-"
+    cause: Cause = ""
     detectors: tuple[str, ...] = ()
     hidden: str = ""
 
@@ -58,6 +66,7 @@ class Row(NamedTuple):
         known: How the outcome becomes known.
         label_ns: When the label is given, UTC, ns since 1970; None where there is none.
         fault: Whose fault it is.
+        cause: What a failed task was lost to, as in `tracekit/sla/causes.yaml`; empty for others.
         detectors: Names of detectors, joined by `;`.
         calls: Model calls, retries not counted.
         attempts: Attempts, failed ones included.
@@ -89,6 +98,7 @@ class Row(NamedTuple):
     known: str
     label_ns: int | None
     fault: str
+    cause: str
     detectors: str
     calls: int
     attempts: int

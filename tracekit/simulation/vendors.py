@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from tracekit.simulation.truth import Cause  # noqa: TC001 - as above
+
 
 class Strict(BaseModel):
     """A part of a scenario file: nothing unknown in it, and nothing to change."""
@@ -37,6 +39,7 @@ class Provider(Strict):
     errors: dict[str, float] = Field(default_factory=dict)
     slow_s: float = Field(default=0.5, gt=0)
     spread: float = Field(default=0.35, ge=0)
+    counts: tuple[str, ...] = ()
 
     @field_validator("stops")
     @classmethod
@@ -44,6 +47,13 @@ class Provider(Strict):
         if missing := {"clean", "tools", "limit"} - stops.keys():
             raise ValueError(f"stops lacks {', '.join(sorted(missing))}")
         return stops
+
+    @field_validator("counts")
+    @classmethod
+    def _counted(cls, counts: tuple[str, ...]) -> tuple[str, ...]:
+        for kind in counts:
+            known("counts", kind, failures())
+        return counts
 
     @field_validator("errors")
     @classmethod
@@ -71,6 +81,7 @@ class Failure(Strict):
     retried: bool
     code: str
     fault: str
+    cause: Cause
 
 
 @cache

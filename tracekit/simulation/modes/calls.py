@@ -31,45 +31,78 @@ def nested_retries(play: Play) -> None:
     play.verdict(passed=True)
 
 
-@mode("provider.rate_limited", "failure", "stop", fault="P", detectors=("essential_call_failed",))
+@mode(
+    "provider.rate_limited",
+    "failure",
+    "stop",
+    fault="P",
+    cause="rate_limit",
+    detectors=("essential_call_failed",),
+)
 def rate_limited(play: Play) -> None:
     """The provider limits the rate until the client gives up."""
     _given_up(play, "rate_limited")
 
 
-@mode("provider.overloaded", "failure", "stop", fault="P", detectors=("essential_call_failed",))
+@mode(
+    "provider.overloaded",
+    "failure",
+    "stop",
+    fault="P",
+    cause="provider",
+    detectors=("essential_call_failed",),
+)
 def overloaded(play: Play) -> None:
     """The provider has no capacity until the client gives up."""
     _given_up(play, "overloaded")
 
 
-@mode("provider.timeout", "failure", "stop", fault="P", detectors=("essential_call_failed",))
+@mode(
+    "provider.timeout",
+    "failure",
+    "stop",
+    fault="P",
+    cause="timeout",
+    detectors=("essential_call_failed",),
+)
 def model_timeout(play: Play) -> None:
     """The provider does not answer in time until the client gives up."""
     _given_up(play, "timeout")
 
 
-@mode("provider.server_error", "failure", "stop", fault="P", detectors=("essential_call_failed",))
+@mode(
+    "provider.server_error",
+    "failure",
+    "stop",
+    fault="P",
+    cause="provider",
+    detectors=("essential_call_failed",),
+)
 def server_error(play: Play, *, kind: str = "server_error") -> None:
     """The provider answers with server errors, or cannot be reached, until the client gives up."""
     _given_up(play, kind)
 
 
 @mode(
-    "provider.malformed_output", "failure", "stop", fault="P", detectors=("essential_call_failed",)
+    "provider.malformed_output",
+    "failure",
+    "stop",
+    fault="P",
+    cause="provider",
+    detectors=("essential_call_failed",),
 )
 def malformed_output(play: Play) -> None:
     """The provider answers with something that is no valid response."""
     _given_up(play, "malformed")
 
 
-@mode("provider.rejected_request", "failure", "stop", fault="A")
+@mode("provider.rejected_request", "failure", "stop", fault="A", cause="orchestration")
 def rejected_request(play: Play) -> None:
     """The provider rejects the request as invalid."""
     _given_up(play, "rejected")
 
 
-@mode("provider.auth_or_billing", "failure", "stop", fault="A")
+@mode("provider.auth_or_billing", "failure", "stop", fault="A", cause="orchestration")
 def auth_or_billing(play: Play, *, kind: str = "auth") -> None:
     """The key or the account does not allow the call."""
     _given_up(play, kind)
@@ -80,6 +113,7 @@ def auth_or_billing(play: Play, *, kind: str = "auth") -> None:
     "failure",
     "label",
     fault="P",
+    cause="provider",
     hidden="LiteLLM writes MALFORMED_RESPONSE as stop, so that the code cannot be told",
 )
 def hidden_by_gateway(play: Play) -> None:

@@ -39,14 +39,21 @@ def unverified(play: Play, *, labelled: float = 0.0) -> None:
         play.instead(known="label")
 
 
-@mode("completed.unverified", "failure", "label", fault="A")
+@mode("completed.unverified", "failure", "label", fault="A", cause="semantic")
 def silent_failure(play: Play) -> None:
     """The stop is clean and the answer is wrong; a person finds out later."""
     play.work()
     play.answer()
 
 
-@mode("completed.unverified", "failure", "label", fault="A", detectors=("silent_fail",))
+@mode(
+    "completed.unverified",
+    "failure",
+    "label",
+    fault="A",
+    cause="semantic",
+    detectors=("silent_fail",),
+)
 def no_tool_succeeds(play: Play) -> None:
     """The agent answers out of nothing: it never got anything from a tool."""
     play.ask("clean")
@@ -61,14 +68,21 @@ def infeasible(play: Play) -> None:
     play.run.done("infeasible", reason="out_of_warranty")
 
 
-@mode("completed.empty_output", "failure", "stop", fault="A", detectors=("stop_mismatch",))
+@mode(
+    "completed.empty_output",
+    "failure",
+    "stop",
+    fault="A",
+    cause="semantic",
+    detectors=("stop_mismatch",),
+)
 def empty_output(play: Play) -> None:
     """The last answer has no text and asks for no tool, behind a clean stop."""
     play.work()
     play.ask("clean", output=0, says="")
 
 
-@mode("completed.rejected_by_verifier", "failure", "verdict", fault="A")
+@mode("completed.rejected_by_verifier", "failure", "verdict", fault="A", cause="semantic")
 def rejected(play: Play) -> None:
     """The agent stops without claiming anything, and the evaluation fails it."""
     play.work()
@@ -76,7 +90,14 @@ def rejected(play: Play) -> None:
     play.verdict(passed=False)
 
 
-@mode("completed.false_claim", "failure", "verdict", fault="A", detectors=("premature_done",))
+@mode(
+    "completed.false_claim",
+    "failure",
+    "verdict",
+    fault="A",
+    cause="semantic",
+    detectors=("premature_done",),
+)
 def false_claim(play: Play) -> None:
     """The agent signs off with success, and the evaluation fails it."""
     play.work()
@@ -85,7 +106,7 @@ def false_claim(play: Play) -> None:
     play.verdict(passed=False)
 
 
-@mode("completed.false_claim", "failure", "stop", fault="A", needs=("effect",))
+@mode("completed.false_claim", "failure", "stop", fault="A", cause="semantic", needs=("effect",))
 def claimed_without_effect(play: Play, *, typed: bool = True) -> None:
     """The tool that was to do it fails, and the agent says that it was done."""
     play.work(1)

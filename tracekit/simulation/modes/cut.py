@@ -16,21 +16,35 @@ HALVES: Final = {
 """Half an artefact, by what is left open."""
 
 
-@mode("truncated.mid_artifact", "failure", "stop", fault="A", detectors=("stop_mismatch",))
+@mode(
+    "truncated.mid_artifact",
+    "failure",
+    "stop",
+    fault="A",
+    cause="semantic",
+    detectors=("stop_mismatch",),
+)
 def half_artefact(play: Play, *, open: str = "fence") -> None:  # noqa: A002 - a scenario's word
     """The provider reports a clean stop, and the file it wrote breaks off in the middle."""
     play.work()
     play.answer(HALVES[open])
 
 
-@mode("truncated.output_limit", "failure", "stop", fault="A")
+@mode("truncated.output_limit", "failure", "stop", fault="A", cause="orchestration")
 def output_limit(play: Play) -> None:
     """The answer ends at the output cap of the request."""
     play.work()
     play.ask("limit", output=play.cast.agent.max_tokens)
 
 
-@mode("truncated.context_window", "failure", "stop", fault="A", detectors=("history_bloat",))
+@mode(
+    "truncated.context_window",
+    "failure",
+    "stop",
+    fault="A",
+    cause="orchestration",
+    detectors=("history_bloat",),
+)
 def context_window(play: Play, *, rejected: bool = False) -> None:
     """The context window overflows: with a stop value of its own, or with an error."""
     play.work()
@@ -41,7 +55,14 @@ def context_window(play: Play, *, rejected: bool = False) -> None:
     play.ask()
 
 
-@mode("truncated.stream_cut", "failure", "stop", fault="P", detectors=("essential_call_failed",))
+@mode(
+    "truncated.stream_cut",
+    "failure",
+    "stop",
+    fault="P",
+    cause="provider",
+    detectors=("essential_call_failed",),
+)
 def stream_cut(play: Play, *, usage_known: bool = True) -> None:
     """The connection breaks while the last answer is streamed."""
     play.work()
@@ -60,7 +81,14 @@ def stream_cut_recovered(play: Play) -> None:
     play.verdict(passed=True)
 
 
-@mode("truncated.compaction", "failure", "stop", fault="A", needs=("compacted",))
+@mode(
+    "truncated.compaction",
+    "failure",
+    "stop",
+    fault="A",
+    cause="orchestration",
+    needs=("compacted",),
+)
 def compaction(play: Play) -> None:
     """The conversation is compacted, and nothing follows."""
     play.work()
@@ -78,35 +106,35 @@ def compacted_and_finished(play: Play) -> None:
     play.verdict(passed=True)
 
 
-@mode("limit.steps", "failure", "stop", fault="A")
+@mode("limit.steps", "failure", "stop", fault="A", cause="orchestration")
 def step_limit(play: Play) -> None:
     """The cap on turns is reached while the model still asks for tools."""
     play.work()
     raise play.error("MaxTurnsExceeded", "agents.exceptions")
 
 
-@mode("limit.tokens", "failure", "stop", fault="A")
+@mode("limit.tokens", "failure", "stop", fault="A", cause="orchestration")
 def token_limit(play: Play) -> None:
     """The token budget of the run is used up."""
     play.work()
     play.run.framework_state("limit_total_tokens")
 
 
-@mode("limit.cost", "failure", "stop", fault="A")
+@mode("limit.cost", "failure", "stop", fault="A", cause="orchestration")
 def cost_limit(play: Play) -> None:
     """The money budget of the run is used up."""
     play.work()
     play.run.framework_state("error_max_budget_usd")
 
 
-@mode("limit.time", "failure", "stop", fault="A")
+@mode("limit.time", "failure", "stop", fault="A", cause="orchestration")
 def time_limit(play: Play) -> None:
     """The deadline of the run passes."""
     play.work()
     raise play.error("RunTimedOut", "pydantic_ai.exceptions")
 
 
-@mode("limit.retries", "failure", "stop", fault="A")
+@mode("limit.retries", "failure", "stop", fault="A", cause="orchestration")
 def retry_limit(play: Play, *, tries: int = 3) -> None:
     """The model never gets the structured output right, until its tries are used up."""
     play.work()

@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from tracekit.simulation.play import Play
 
 
-@mode("loop.repeat_call", "failure", "stop", fault="A", detectors=("loop_no_progress",))
+@mode(
+    "loop.repeat_call",
+    "failure",
+    "stop",
+    fault="A",
+    cause="orchestration",
+    detectors=("loop_no_progress",),
+)
 def repeat_call(play: Play, *, times: int = 6) -> None:
     """The same tool is called with the same arguments again and again, until the run is ended."""
     play.work()
@@ -24,7 +31,14 @@ def repeat_call(play: Play, *, times: int = 6) -> None:
             play.use(name, arguments, result="nothing new")
 
 
-@mode("loop.no_progress", "failure", "stop", fault="A", detectors=("loop_no_progress",))
+@mode(
+    "loop.no_progress",
+    "failure",
+    "stop",
+    fault="A",
+    cause="orchestration",
+    detectors=("loop_no_progress",),
+)
 def no_progress(play: Play, *, times: int = 9) -> None:
     """Every call is a new one, and every result is the same."""
     play.work(1)
@@ -34,7 +48,14 @@ def no_progress(play: Play, *, times: int = 9) -> None:
         play.use(name, result={"results": []})
 
 
-@mode("loop.ping_pong", "failure", "stop", fault="A", detectors=("loop_no_progress",))
+@mode(
+    "loop.ping_pong",
+    "failure",
+    "stop",
+    fault="A",
+    cause="orchestration",
+    detectors=("loop_no_progress",),
+)
 def alternate_calls(play: Play, *, times: int = 4) -> None:
     """Two calls take turns without end."""
     play.work(1)
@@ -69,6 +90,7 @@ def work_after_done(play: Play, *, calls: int = 4) -> None:
     "failure",
     "label",
     fault="A",
+    cause="semantic",
     detectors=("duplicate_effect",),
     needs=("effect",),
 )

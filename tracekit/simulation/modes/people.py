@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tracekit.simulation.play import Play
 
 
-@mode("policy.model_refusal", "failure", "stop", fault="X")
+@mode("policy.model_refusal", "failure", "stop", fault="X", cause="provider")
 def refusal(play: Play) -> None:
     """The model refuses: with a stop value of its own, or inside of a clean answer."""
     play.work(1)
@@ -22,7 +22,7 @@ def refusal(play: Play) -> None:
         play.instead(detectors=("stop_mismatch",))
 
 
-@mode("policy.content_filtered", "failure", "stop", fault="X")
+@mode("policy.content_filtered", "failure", "stop", fault="X", cause="provider")
 def content_filtered(play: Play) -> None:
     """The provider's filter stops the output, or rejects the input where it has no word for it."""
     play.work(1)
@@ -40,7 +40,7 @@ def guardrail(play: Play) -> None:
     raise play.error("OutputGuardrailTripwireTriggered", "agents.exceptions")
 
 
-@mode("policy.permission_denied", "failure", "stop", fault="U")
+@mode("policy.permission_denied", "failure", "stop", fault="U", cause="human")
 def approval_denied(play: Play, *, minutes: float = 12.0) -> None:
     """A person denies what the agent wants to do, and it ends."""
     play.work()
@@ -52,7 +52,7 @@ def approval_denied(play: Play, *, minutes: float = 12.0) -> None:
         request.deny(by="reviewer-1")
 
 
-@mode("policy.permission_denied", "failure", "stop", fault="U")
+@mode("policy.permission_denied", "failure", "stop", fault="U", cause="human")
 def tool_denied(play: Play) -> None:
     """The permission layer refuses a tool call, and the agent gives up."""
     play.work()
@@ -61,7 +61,14 @@ def tool_denied(play: Play) -> None:
     play.answer("This needs a permission that was refused.")
 
 
-@mode("policy.permission_denied", "failure", "stop", fault="U", detectors=("undrained",))
+@mode(
+    "policy.permission_denied",
+    "failure",
+    "stop",
+    fault="U",
+    cause="human",
+    detectors=("undrained",),
+)
 def approval_expired(play: Play, *, hours: float = 4.0) -> None:
     """Nobody decides about what the agent wants to do, until the request lapses."""
     play.work()

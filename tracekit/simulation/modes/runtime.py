@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from tracekit.simulation.play import Play
 
 
-@mode("runtime.exception", "failure", "stop", fault="A")
+@mode("runtime.exception", "failure", "stop", fault="A", cause="orchestration")
 def exception(play: Play, *, error: str = "KeyError") -> None:
     """The application's own code raises."""
     play.work()
     raise play.error(error)
 
 
-@mode("runtime.crash", "failure", "stop", fault="A", detectors=("lost_run",))
+@mode("runtime.crash", "failure", "stop", fault="A", cause="orchestration", detectors=("lost_run",))
 def crash(play: Play) -> None:
     """The process dies in the middle of the work: its open spans are never sent."""
     play.work()
@@ -30,6 +30,7 @@ def crash(play: Play) -> None:
     "failure",
     "stop",
     fault="A",
+    cause="orchestration",
     detectors=("lost_run",),
     hidden="an SDK sends a span when it ends: a run that hangs for ever looks like one that died",
 )

@@ -37,7 +37,14 @@ def handoff_lost(play: Play) -> None:
     handoff("specialist")
 
 
-@mode("loop.ping_pong", "failure", "stop", fault="A", detectors=("handoff_pingpong",))
+@mode(
+    "loop.ping_pong",
+    "failure",
+    "stop",
+    fault="A",
+    cause="orchestration",
+    detectors=("handoff_pingpong",),
+)
 def handoff_pingpong(play: Play, *, times: int = 4) -> None:
     """Two agents hand the work to each other without end."""
     for _ in range(times):
@@ -52,6 +59,7 @@ def handoff_pingpong(play: Play, *, times: int = 4) -> None:
     "failure",
     "label",
     fault="A",
+    cause="semantic",
     detectors=("fanout_partial", "swallowed_exception"),
 )
 def fanout_partial(play: Play, *, size: int = 5, failing: int = 1) -> None:

@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from tracekit.simulation.play import Play
 
 
-@mode("tool.error_unrecovered", "failure", "stop", fault="A", detectors=("stop_mismatch",))
+@mode(
+    "tool.error_unrecovered",
+    "failure",
+    "stop",
+    fault="A",
+    cause="tool",
+    detectors=("stop_mismatch",),
+)
 def tool_error(play: Play, *, error: str = "UpstreamError") -> None:
     """The last tool call fails, and the agent answers all the same."""
     play.work()
@@ -33,7 +40,7 @@ def tool_recovered(play: Play, *, failures: int = 3) -> None:
     play.verdict(passed=True)
 
 
-@mode("tool.invalid_call", "failure", "stop", fault="A", detectors=("stop_mismatch",))
+@mode("tool.invalid_call", "failure", "stop", fault="A", cause="tool", detectors=("stop_mismatch",))
 def tool_invalid(play: Play) -> None:
     """The model writes arguments the tool refuses, and gives up."""
     play.work()
@@ -47,6 +54,7 @@ def tool_invalid(play: Play) -> None:
     "failure",
     "stop",
     fault="A",
+    cause="tool",
     detectors=("futile_retry", "retry_storm", "stop_mismatch"),
 )
 def futile_retry(play: Play, *, times: int = 3) -> None:
@@ -59,7 +67,7 @@ def futile_retry(play: Play, *, times: int = 3) -> None:
     play.answer("The tool does not take this order number.")
 
 
-@mode("tool.unknown", "failure", "stop", fault="A", detectors=("stop_mismatch",))
+@mode("tool.unknown", "failure", "stop", fault="A", cause="tool", detectors=("stop_mismatch",))
 def tool_unknown(play: Play) -> None:
     """The model calls a tool that does not exist."""
     play.work()
@@ -68,7 +76,7 @@ def tool_unknown(play: Play) -> None:
     play.answer("There is no such tool here.")
 
 
-@mode("tool.timeout", "failure", "stop", fault="A", detectors=("stop_mismatch",))
+@mode("tool.timeout", "failure", "stop", fault="A", cause="tool", detectors=("stop_mismatch",))
 def tool_timeout(play: Play) -> None:
     """The last tool call times out."""
     play.work()
@@ -78,7 +86,7 @@ def tool_timeout(play: Play) -> None:
     play.answer("The search took too long.")
 
 
-@mode("tool.dangling_call", "failure", "stop", fault="A")
+@mode("tool.dangling_call", "failure", "stop", fault="A", cause="tool")
 def dangling_call(play: Play) -> None:
     """The model asks for a tool, and the loop ends without calling it."""
     play.work()

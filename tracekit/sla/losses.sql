@@ -1,0 +1,58 @@
+-- Failed tasks, and of each the last attempt at the first model call it needed that failed for good.
+-- Reads  sla_tasks, sla_attempts. {keys} is the grouping, {where} a condition over the columns of tasks.
+-- Makes  sla_lost (a row per failed task), sla_lost_calls (at most one row per failed task).
+
+CREATE OR REPLACE TEMP TABLE sla_lost AS
+SELECT {keys} session_id, task_id, stop_reason, weight,
+    coalesce(input_tokens, 0) + coalesce(output_tokens, 0) AS tokens,
+    cost_usd,
+    unpriced_calls
+FROM sla_tasks
+WHERE outcome = 'failure' AND start_ns >= {from_ns} AND start_ns < {to_ns} AND {where};
+
+-- For good: no attempt of the call succeeded, and no later call of the same agent for the same task did.
+CREATE OR REPLACE TEMP TABLE sla_lost_calls AS
+WITH calls AS (
+    SELECT a.*
+    FROM sla_attempts AS a
+    JOIN sla_lost AS t ON t.session_id = a.session_id AND t.task_id = a.task_id
+),
+answered AS (
+    SELECT session_id, task_id, agent_name, max(start_ns) AS last_ns
+    FROM calls
+    WHERE failure_class IS NULL
+    GROUP BY session_id, task_id, agent_name
+),
+lost AS (
+    SELECT c.*
+    FROM calls AS c
+    LEFT JOIN answered AS s
+        ON s.session_id = c.session_id
+        AND s.task_id = c.task_id
+        AND s.agent_name IS NOT DISTINCT FROM c.agent_name
+    WHERE c.is_final
+        AND c.failure_class IS NOT NULL
+        AND NOT c.is_aborted
+        AND coalesce(c.essential, TRUE)
+        AND coalesce(s.last_ns < c.end_ns, TRUE)
+),
+first_lost AS (
+    SELECT session_id, task_id, agent_name, span_id, end_ns
+    FROM lost
+    QUALIFY row_number() OVER (PARTITION BY session_id, task_id ORDER BY start_ns, span_id) = 1
+)
+-- Its last attempt: what its agent called when it had failed was to make it good, and did not.
+SELECT c.*
+FROM lost AS c
+JOIN first_lost AS f
+    ON f.session_id = c.session_id
+    AND f.task_id = c.task_id
+    AND f.agent_name IS NOT DISTINCT FROM c.agent_name
+WHERE c.span_id = f.span_id OR c.start_ns >= f.end_ns
+QUALIFY row_number() OVER (
+    PARTITION BY c.session_id, c.task_id ORDER BY c.start_ns DESC, c.span_id DESC
+) = 1;
+
+CREATE OR REPLACE TEMP TABLE sla_lost_classes (
+    session_id VARCHAR, task_id VARCHAR, terms VARCHAR, class VARCHAR
+);

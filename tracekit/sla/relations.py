@@ -1,0 +1,92 @@
+"""What the SLA questions have in common: their SQL files, the relations they read, intervals."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+
+from tracekit.reports import query
+from tracekit.sla.causes import causes
+from tracekit.stats.intervals import Estimate, clopper_pearson
+from tracekit.stats.weighted import weighted_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+
+    from tracekit.reports.query import Grouping
+
+Basis = Literal["ledger", "estimate"]
+"""ledger: every session counts once; estimate: only sampled sessions are there, with weights."""
+
+FAR_NS = 2**62
+"""Later than any attempt: a bound that bounds nothing."""
+
+
+@cache
+def sql(name: str) -> str:
+    """Return an SQL file of this package."""
+    return resources.files("tracekit.sla").joinpath(f"{name}.sql").read_text("utf-8")
+
+
+def prepare(con: duckdb.DuckDBPyConnection) -> Basis:
+    """Make the views the questions read, and say whether they hold every session.
+
+    Args:
+        con: Connection with the lake's views.
+    """
+    question = "SELECT coalesce(bool_or(weight <> 1) AND bool_and(kept), false) AS it FROM sessions"
+    (sampled,) = query.fetch(con, question)
+    join = "JOIN sessions AS s ON s.session_id = a.session_id" if sampled["it"] else ""
+    weight = "s.weight" if sampled["it"] else "1"
+    con.execute(sql("relations").format(weight=weight, sessions=join))
+    rows = causes().codes
+    con.register("sla_causes_import", pa.table({"code": [*rows], "cause": [*rows.values()]}))
+    con.execute("CREATE OR REPLACE TEMP TABLE sla_causes AS FROM sla_causes_import")
+    con.unregister("sla_causes_import")
+    return "estimate" if sampled["it"] else "ledger"
+
+
+def grouping(
+    con: duckdb.DuckDBPyConnection, by: Sequence[str], where: str | None
+) -> tuple[Grouping, str]:
+    """Return what to group by, and the condition, both over the columns of tasks.
+
+    Raises:
+        UsageError: A word or the condition names what is no column.
+    """
+    query.check_where(con, "tasks", where)
+    keys = query.grouping(con, "tasks", by)
+    con.execute(sql("calls_of_tasks" if by or where else "calls"))
+    return keys, f"(\n{where}\n)" if where else "TRUE"
+
+
+def rate(bad: tuple[float, float], total: tuple[float, float], basis: Basis = "ledger") -> Estimate:
+    """Return the share that was good, with its 95 % interval.
+
+    Clopper and Pearson's where every session is there, as for any statement about a contract; for
+    a sample the interval of weighted observations.
+
+    Args:
+        bad: How many were bad, and the sum of their squared weights.
+        total: The same of all.
+        basis: What the numbers are.
+    """
+    if basis == "estimate":
+        good = (max(0.0, total[0] - bad[0]), max(0.0, total[1] - bad[1]))
+        return weighted_rate(good, bad)
+    return clopper_pearson(total[0] - bad[0], total[0])
+
+
+def number(value: Any) -> float:
+    """Return a sum as a number; that of nothing is 0."""
+    return float(value or 0)
+
+
+def whole(value: float) -> float | int:
+    """Return a number of things as an int where it is one; sums of weights need not be."""
+    return int(value) if float(value).is_integer() else value

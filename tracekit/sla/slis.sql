@@ -1,0 +1,87 @@
+-- Three of the four service level indicators per group: how many were bad, of how many.
+-- Reads  sla_calls, sla_tasks. {keys}, {names}, {group} are the grouping, {where} a condition over columns of tasks.
+-- Makes  a row per group and indicator: total and bad, with sums of squared weights beside them; undetermined tasks;
+--        recovered calls (they failed for good, and a later one made them good).
+
+WITH chosen AS (
+    SELECT {keys} session_id, task_id, caller, is_final, failure_class, start_ns, end_ns, weight,
+        -- The provider answered, and the answer is that it does not answer.
+        coalesce(stop_class IN ('policy.model_refusal', 'policy.content_filtered'), FALSE) AS is_refused
+    FROM sla_calls
+    WHERE start_ns >= {from_ns} AND start_ns < {to_ns} AND NOT is_aborted AND {where}
+),
+attempt_sums AS (
+    SELECT {names}
+        sum(weight) AS total,
+        sum(weight * weight) AS total_squares,
+        sum(weight) FILTER (WHERE failure_class IS NOT NULL OR is_refused) AS bad,
+        sum(weight * weight) FILTER (WHERE failure_class IS NOT NULL OR is_refused) AS bad_squares,
+        sum(weight) FILTER (WHERE is_final) AS calls,
+        sum(weight * weight) FILTER (WHERE is_final) AS calls_squares
+    FROM chosen
+    GROUP BY {group}
+),
+failed AS (
+    SELECT * FROM chosen WHERE is_final AND failure_class IS NOT NULL
+),
+failed_tasks AS (
+    SELECT DISTINCT session_id, task_id FROM failed
+),
+-- A call that failed for good was made good by one that its agent made afterwards for the same task: a fallback, or
+-- a retry nobody declared.
+answered AS (
+    SELECT c.session_id, c.task_id, c.caller, max(c.start_ns) AS last_ns
+    FROM sla_calls AS c
+    JOIN failed_tasks AS t ON t.session_id = c.session_id AND t.task_id = c.task_id
+    WHERE c.failure_class IS NULL
+    GROUP BY c.session_id, c.task_id, c.caller
+),
+judged AS (
+    SELECT f.*, coalesce(s.last_ns >= f.end_ns, FALSE) AS is_recovered
+    FROM failed AS f
+    LEFT JOIN answered AS s
+        ON s.session_id = f.session_id
+        AND s.task_id = f.task_id
+        AND s.caller IS NOT DISTINCT FROM f.caller
+),
+failed_sums AS (
+    SELECT {names}
+        sum(weight) FILTER (WHERE is_recovered) AS recovered,
+        sum(weight * weight) FILTER (WHERE is_recovered) AS recovered_squares,
+        sum(weight) FILTER (WHERE NOT is_recovered) AS lost,
+        sum(weight * weight) FILTER (WHERE NOT is_recovered) AS lost_squares
+    FROM judged
+    GROUP BY {group}
+),
+-- A call and the one that made it good are one call to whoever waits for an answer.
+call_sums AS (
+    SELECT groups.*, others.recovered, others.recovered_squares, others.lost, others.lost_squares
+    FROM attempt_sums AS groups
+    LEFT JOIN failed_sums AS others ON {same_group}
+),
+chosen_tasks AS (
+    SELECT {keys} outcome, weight
+    FROM sla_tasks
+    WHERE start_ns >= {from_ns} AND start_ns < {to_ns} AND {where}
+),
+task_sums AS (
+    SELECT {names}
+        sum(weight) FILTER (WHERE outcome IN ('success', 'failure')) AS total,
+        sum(weight * weight) FILTER (WHERE outcome IN ('success', 'failure')) AS total_squares,
+        sum(weight) FILTER (WHERE outcome = 'failure') AS bad,
+        sum(weight * weight) FILTER (WHERE outcome = 'failure') AS bad_squares,
+        sum(weight) FILTER (WHERE outcome NOT IN ('success', 'failure')) AS undetermined
+    FROM chosen_tasks
+    GROUP BY {group}
+)
+SELECT {names} 1 AS place, 'attempt' AS sli, total, total_squares, bad, bad_squares,
+    0 AS undetermined, 0 AS recovered
+FROM attempt_sums
+UNION ALL
+SELECT {names} 2, 'call', calls - coalesce(recovered, 0), calls_squares - coalesce(recovered_squares, 0), lost,
+    lost_squares, 0, recovered
+FROM call_sums
+UNION ALL
+SELECT {names} 3, 'task', total, total_squares, bad, bad_squares, undetermined, 0
+FROM task_sums
+ORDER BY {names} place
