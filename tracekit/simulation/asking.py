@@ -134,8 +134,8 @@ class Asking:
             CallFailedError: Always.
         """
         self.bill.calls += 1
-        self.bill.attempts += 1
         asked = self.cast.asked[0]
+        self._tried(asked, "stream_cut")
         tokens = int(self.random.randint(*self.cast.agent.answer) * share)
         self.clock.wait(BETWEEN_S)
         with self._open(asked) as call:
@@ -249,10 +249,19 @@ class Asking:
         return asked.call[self.cast.region(asked)]
 
     def _fate(self, asked: Asked) -> Fate:
-        self.bill.attempts += 1
         if self._script:
-            return Fate(self._script.pop(0))
-        return self._world.fate(asked, self.cast.region(asked), self.clock.ns, self.random)
+            fate = Fate(self._script.pop(0))
+        else:
+            region = self.cast.region(asked)
+            fate = self._world.fate(asked, region, self.clock.ns, self.random)
+        self._tried(asked, fate.kind or "ok")
+        return fate
+
+    def _tried(self, asked: Asked, kind: str) -> None:
+        """Note what became of an attempt."""
+        self.bill.attempts += 1
+        tried = f"{asked.title}/{self.cast.region(asked)}/{kind}"
+        self.bill.tries[tried] = self.bill.tries.get(tried, 0) + 1
 
     def _failed(self, asked: Asked, fate: Fate) -> CallFailedError:
         assert fate.kind is not None  # noqa: S101 - it failed

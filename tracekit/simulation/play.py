@@ -140,8 +140,8 @@ class Play(Asking):
             SimulatedError: Always.
         """
         self.bill.calls += 1
-        self.bill.attempts += 1
         asked = self.cast.asked[0]
+        self._tried(asked, "cancelled")
         self.clock.wait(BETWEEN_S)
         with self._open(asked) as call:
             self.clock.ns = end_ns + 1_000_000

@@ -257,6 +257,7 @@ class Stage:
             detectors=";".join(_detectors(play)),
             calls=bill.calls,
             attempts=bill.attempts,
+            tries=";".join(f"{what}={n}" for what, n in sorted(bill.tries.items())),
             input_tokens=bill.input_tokens,
             output_tokens=bill.output_tokens,
             cost_usd=bill.micros / 1e6,

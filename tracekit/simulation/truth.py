@@ -70,6 +70,8 @@ class Row(NamedTuple):
         detectors: Names of detectors, joined by `;`.
         calls: Model calls, retries not counted.
         attempts: Attempts, failed ones included.
+        tries: What became of them: provider/region/kind=number, joined by `;`; kinds are those of
+            `failures.yaml`, ok, and cancelled by the agent.
         input_tokens: Tokens that were billed.
         output_tokens: Tokens that were billed.
         cost_usd: What was billed.
@@ -102,6 +104,7 @@ class Row(NamedTuple):
     detectors: str
     calls: int
     attempts: int
+    tries: str
     input_tokens: int
     output_tokens: int
     cost_usd: float
@@ -121,6 +124,7 @@ class Bill:
     Attributes:
         calls: Model calls, retries not counted.
         attempts: Attempts, failed ones included.
+        tries: What became of them, by provider, region and kind.
         input_tokens: Tokens that were billed.
         output_tokens: Tokens that were billed.
         micros: What was billed, in millionths of a USD.
@@ -129,6 +133,7 @@ class Bill:
 
     calls: int = 0
     attempts: int = 0
+    tries: dict[str, int] = field(default_factory=dict)
     input_tokens: int = 0
     output_tokens: int = 0
     micros: float = 0.0

@@ -44,18 +44,31 @@ judged AS (
         AND s.task_id = f.task_id
         AND s.caller IS NOT DISTINCT FROM f.caller
 ),
+-- A call that was to make one good which had failed, and failed too, is no loss of its own.
+merged AS (
+    SELECT {names} weight,
+        CASE
+            WHEN is_recovered THEN 'recovered'
+            WHEN start_ns >= min(end_ns) FILTER (WHERE NOT is_recovered) OVER (
+                PARTITION BY session_id, task_id, caller
+            ) THEN 'follows'
+            ELSE 'lost'
+        END AS what
+    FROM judged
+),
 failed_sums AS (
     SELECT {names}
-        sum(weight) FILTER (WHERE is_recovered) AS recovered,
-        sum(weight * weight) FILTER (WHERE is_recovered) AS recovered_squares,
-        sum(weight) FILTER (WHERE NOT is_recovered) AS lost,
-        sum(weight * weight) FILTER (WHERE NOT is_recovered) AS lost_squares
-    FROM judged
+        sum(weight) FILTER (WHERE what = 'recovered') AS recovered,
+        sum(weight) FILTER (WHERE what <> 'lost') AS merged,
+        sum(weight * weight) FILTER (WHERE what <> 'lost') AS merged_squares,
+        sum(weight) FILTER (WHERE what = 'lost') AS lost,
+        sum(weight * weight) FILTER (WHERE what = 'lost') AS lost_squares
+    FROM merged
     GROUP BY {group}
 ),
--- A call and the one that made it good are one call to whoever waits for an answer.
+-- A call and the one that made it good, or was to, are one call to whoever waits for an answer.
 call_sums AS (
-    SELECT groups.*, others.recovered, others.recovered_squares, others.lost, others.lost_squares
+    SELECT groups.*, others.recovered, others.merged, others.merged_squares, others.lost, others.lost_squares
     FROM attempt_sums AS groups
     LEFT JOIN failed_sums AS others ON {same_group}
 ),
@@ -78,7 +91,7 @@ SELECT {names} 1 AS place, 'attempt' AS sli, total, total_squares, bad, bad_squa
     0 AS undetermined, 0 AS recovered
 FROM attempt_sums
 UNION ALL
-SELECT {names} 2, 'call', calls - coalesce(recovered, 0), calls_squares - coalesce(recovered_squares, 0), lost,
+SELECT {names} 2, 'call', calls - coalesce(merged, 0), calls_squares - coalesce(merged_squares, 0), lost,
     lost_squares, 0, recovered
 FROM call_sums
 UNION ALL
