@@ -19,6 +19,7 @@ COMMANDS = {
     "cost": ("tracekit.cli.cost", "Calls, tokens and money by model, agent, day, ..."),
     "sessions": ("tracekit.cli.sessions", "List sessions: filter, sort."),
     "session": ("tracekit.cli.session", "One session's steps on a time axis."),
+    "sla": ("tracekit.cli.sla", "What providers promised, what was kept, what it took from tasks."),
     "detect": ("tracekit.cli.detect", "Failure modes found by rule, with their evidence."),
     "outcome": ("tracekit.cli.outcome", "Record whether a session or task succeeded."),
     "sql": ("tracekit.cli.sql", "Run a query over the views of the lake."),

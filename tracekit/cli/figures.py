@@ -24,8 +24,8 @@ def decimals(kind: Kind, values: Iterable[Value]) -> int:
 
     Money and durations get enough that the largest has about four digits.
     """
-    if kind is Kind.SHARE:
-        return 1
+    if kind in {Kind.SHARE, Kind.NINES}:
+        return 1 if kind is Kind.SHARE else 3
     largest = max((abs(value) for value in values if isinstance(value, int | float)), default=0.0)
     if kind is Kind.USD:
         return next(
@@ -62,7 +62,7 @@ def _number(value: float, kind: Kind, places: int) -> str:
         return str(value) if isinstance(value, int) else _significant(value)
     if value == 0:
         return "0"  # exactly, which 0.000 would leave open
-    scaled = value * 100 if kind is Kind.SHARE else value
+    scaled = value * 100 if kind in {Kind.SHARE, Kind.NINES} else value
     least = 10.0**-places
     return f"<{least:.{places}f}" if 0 < scaled < least / 2 else f"{scaled:,.{places}f}"
 
@@ -81,6 +81,11 @@ def usd(value: Value, *, bound: bool = False) -> str:
 def percent(value: Value) -> str:
     """Return a share alone, with its unit: `84.2 %`."""
     return f"{value:.1%}".replace("%", " %") if isinstance(value, int | float) else "unknown"
+
+
+def nines(value: Value) -> str:
+    """Return an availability alone, with its unit: `99.950 %`."""
+    return f"{value:.3%}".replace("%", " %") if isinstance(value, int | float) else "unknown"
 
 
 def duration(seconds: Value) -> str:

@@ -25,7 +25,7 @@ EVERYTHING = Selection()
 _ONLY_DATE = len("2026-01-01")
 
 
-class _Moment(click.ParamType[datetime]):
+class Moment(click.ParamType[datetime]):
     """A date, or a date and time, in ISO 8601; UTC where it names no zone."""
 
     name = "date"
@@ -33,7 +33,7 @@ class _Moment(click.ParamType[datetime]):
     def __init__(self, *, end: bool = False) -> None:
         self._end = end
 
-    def convert(
+    def convert(  # noqa: D102 - click calls it
         self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime:
         if isinstance(value, datetime):
@@ -106,12 +106,12 @@ format_option = click.option(
 )
 _SELECTION = (
     click.option("--where", metavar="SQL", help="Only rows for which this expression holds."),
-    click.option("--since", type=_Moment(), help="Only what started then or later."),
+    click.option("--since", type=Moment(), help="Only what started then or later."),
     click.option(
-        "--until", type=_Moment(end=True), help="Only what started before; a date is included."
+        "--until", type=Moment(end=True), help="Only what started before; a date is included."
     ),
     click.option(
-        "--as-of", type=_Moment(end=True), help="With the outcomes known then; a date is included."
+        "--as-of", type=Moment(end=True), help="With the outcomes known then; a date is included."
     ),
 )
 

@@ -187,8 +187,9 @@ def _column(spec: ColumnSpec, rows: Sequence[Row]) -> _Column:
 
 def _intervals(spec: ColumnSpec, rows: Sequence[Row]) -> list[str]:
     low, high = spec.ends or ("", "")
+    places = decimals(spec.kind, [row[high] for row in rows])
     ends = [
-        tuple(figure(row[end], spec.kind, 1) for end in (low, high))
+        tuple(figure(row[end], spec.kind, places) for end in (low, high))
         if row[spec.name] is not None
         else ("", "")
         for row in rows

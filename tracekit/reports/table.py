@@ -31,6 +31,8 @@ class Kind(StrEnum):
     USD = "usd"
     SHARE = "share"
     """A share between 0 and 1; terminals show percent."""
+    NINES = "nines"
+    """A share that is told from 1 by its decimals: terminals show percent with three."""
     SECONDS = "seconds"
     BOOL = "bool"
     LIST = "list"
@@ -38,7 +40,7 @@ class Kind(StrEnum):
     """Sentences: they wrap where other texts are cut."""
 
 
-NUMERIC = frozenset({Kind.COUNT, Kind.NUMBER, Kind.USD, Kind.SHARE, Kind.SECONDS})
+NUMERIC = frozenset({Kind.COUNT, Kind.NUMBER, Kind.USD, Kind.SHARE, Kind.NINES, Kind.SECONDS})
 """Kinds that are aligned to the right."""
 
 
@@ -69,13 +71,15 @@ class ColumnSpec:
         """Return the header in a terminal, at most two lines."""
         if self.title:
             return self.title
-        unit = {Kind.USD: "\nUSD", Kind.SECONDS: "\ns", Kind.SHARE: "\n%"}.get(self.kind, "")
+        units = {Kind.USD: "\nUSD", Kind.SECONDS: "\ns", Kind.SHARE: "\n%", Kind.NINES: "\n%"}
+        unit = units.get(self.kind, "")
         return self.name.replace("_", " ") + unit
 
     @property
     def unit(self) -> str:
         """Return the unit of the values as rows hold them; empty where they have none."""
-        return {Kind.USD: "USD", Kind.SECONDS: "s", Kind.SHARE: "1"}.get(self.kind, "")
+        units = {Kind.USD: "USD", Kind.SECONDS: "s", Kind.SHARE: "1", Kind.NINES: "1"}
+        return units.get(self.kind, "")
 
     @property
     def align(self) -> str:

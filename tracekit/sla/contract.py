@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from tracekit.sla.relations import Basis
+    from tracekit.sla.relations import Ledger
     from tracekit.sla.terms import Terms
     from tracekit.stats.intervals import Estimate
 
@@ -51,26 +51,27 @@ def verdicts(
         window: The time to look at; by default all.
         fees: Fees of a period, USD, by id of the terms, or by `id/unit`.
     """
-    basis = prepare(con)
+    ledger = prepare(con)
     window = window or Window()
     found: list[Verdict] = []
     for one in shipped().values() if terms is None else terms:
-        begin, end = _extent(con, one, window)
+        begin, end = extent(con, one, window)
         if begin is None or end is None:
             if terms is not None:
                 found.append(
-                    empty(one, basis) | {"reason": "no calls are in the scope of these terms"}
+                    empty(one, ledger.basis)
+                    | {"reason": "no calls are in the scope of these terms"}
                 )
             continue
         rules = one.availability or _NOTHING
         for period in periods(rules.period, begin, end):
-            question = Question(con, one, period, window, basis)
+            question = Question(con, one, period, window, ledger)
             found += _availability(question, fees or {})
             found += latencies(question)
     return found
 
 
-def _extent(
+def extent(
     con: duckdb.DuckDBPyConnection, terms: Terms, window: Window
 ) -> tuple[int | None, int | None]:
     """Return first and first later start of the calls in scope within the window."""
@@ -123,14 +124,14 @@ def _judged(
     fees: Mapping[str, float],
 ) -> Verdict:
     terms = asked.terms
-    estimate = _measured(terms, rules, row, slices, asked.basis)
+    estimate = _measured(terms, rules, row, slices, asked.ledger)
     reasons = list(_doubts(asked, row, estimate))
     percent, usd, why = credit(
         terms,
         None if estimate is None or asked.window.open_reason(asked.period) else estimate.value,
         fees.get(f"{terms.id}/{row['unit']}", fees.get(terms.id)),
     )
-    verdict = empty(terms, asked.basis)
+    verdict = empty(terms, asked.ledger.basis)
     verdict |= {
         "unit": row["unit"],
         "period": asked.period.name,
@@ -158,7 +159,7 @@ def _judged(
 
 
 def _measured(
-    terms: Terms, rules: Availability, row: Mapping[str, Any], slices: int, basis: Basis
+    terms: Terms, rules: Availability, row: Mapping[str, Any], slices: int, ledger: Ledger
 ) -> Estimate | None:
     """Return the availability, where the terms say how it is reckoned."""
     if terms.availability is None or not _says_how(terms):
@@ -166,14 +167,14 @@ def _measured(
     counted = number(row["counted"]), number(row["counted_squares"])
     eligible = number(row["eligible"]), number(row["eligible_squares"])
     if rules.method == "occurrences":
-        found = rate(counted, eligible, basis)
-    elif basis == "estimate":
+        found = rate(counted, eligible, ledger)
+    elif ledger.basis == "estimate":
         return None
     else:
         there = slices if rules.empty_slice == "good" else row["slices_with_data"]
         by_rate = rules.method == "ratio_time_slices"
         bad = number(row["rate_sum" if by_rate else "bad_slices"])
-        found = rate((bad, bad), (there, there))
+        found = rate((bad, bad), (there, there), ledger)
     return None if isnan(found.value) else found
 
 
@@ -192,7 +193,7 @@ def _doubts(asked: Question, row: Mapping[str, Any], estimate: Estimate | None) 
         yield "no availability is promised"
         return
     yield from unstated(terms, "availability", "scope")
-    if asked.basis == "estimate":
+    if asked.ledger.basis == "estimate":
         yield "only sampled sessions are there: an estimate"
     if reason := asked.window.open_reason(asked.period):
         yield reason

@@ -84,7 +84,7 @@ def _judged(asked: Question, latency: Latency, row: Mapping[str, Any]) -> Verdic
     terms = asked.terms
     estimate = clopper_pearson(row["kept"], row["measured"])
     reasons = list(unstated(terms, "latency", "scope", "availability.period"))
-    if asked.basis == "estimate":
+    if asked.ledger.basis == "estimate":
         reasons.append("only sampled sessions are there: an estimate")
     if reason := asked.window.open_reason(asked.period):
         reasons.append(reason)
@@ -96,7 +96,7 @@ def _judged(asked: Question, latency: Latency, row: Mapping[str, Any]) -> Verdic
             f"of {row['without_ttft']:,} of {row['calls']:,} calls the speed includes the wait "
             "for the first token"
         )
-    verdict = empty(terms, asked.basis)
+    verdict = empty(terms, asked.ledger.basis)
     verdict |= {
         "period": asked.period.name,
         "promise": _promise(latency),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pyarrow as pa
 
 from tracekit.reports import query
 from tracekit.sla.causes import causes
 from tracekit.stats.intervals import Estimate, clopper_pearson
-from tracekit.stats.weighted import weighted_rate
+from tracekit.stats.weighted import RatioSums
+from tracekit.stats.weighted import rate as weighted_rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,19 @@ if TYPE_CHECKING:
 Basis = Literal["ledger", "estimate"]
 """ledger: every session counts once; estimate: only sampled sessions are there, with weights."""
 
+
+class Ledger(NamedTuple):
+    """What the lake holds of the sessions there were.
+
+    Attributes:
+        basis: Whether all of them.
+        largest: How many sessions the one of the largest weight stands for.
+    """
+
+    basis: Basis
+    largest: float = 1.0
+
+
 FAR_NS = 2**62
 """Later than any attempt: a bound that bounds nothing."""
 
@@ -33,14 +47,13 @@ def sql(name: str) -> str:
     return resources.files("tracekit.sla").joinpath(f"{name}.sql").read_text("utf-8")
 
 
-def prepare(con: duckdb.DuckDBPyConnection) -> Basis:
+def prepare(con: duckdb.DuckDBPyConnection) -> Ledger:
     """Make the views the questions read, and say whether they hold every session.
 
     Args:
         con: Connection with the lake's views.
     """
-    question = "SELECT coalesce(bool_or(weight <> 1) AND bool_and(kept), false) AS it FROM sessions"
-    (sampled,) = query.fetch(con, question)
+    (sampled,) = query.fetch(con, sql("sampled"))
     join = "JOIN sessions AS s ON s.session_id = a.session_id" if sampled["it"] else ""
     weight = "s.weight" if sampled["it"] else "1"
     con.execute(sql("relations").format(weight=weight, sessions=join))
@@ -48,7 +61,7 @@ def prepare(con: duckdb.DuckDBPyConnection) -> Basis:
     con.register("sla_causes_import", pa.table({"code": [*rows], "cause": [*rows.values()]}))
     con.execute("CREATE OR REPLACE TEMP TABLE sla_causes AS FROM sla_causes_import")
     con.unregister("sla_causes_import")
-    return "estimate" if sampled["it"] else "ledger"
+    return Ledger("estimate", sampled["largest"]) if sampled["it"] else Ledger("ledger")
 
 
 def grouping(
@@ -65,7 +78,7 @@ def grouping(
     return keys, f"(\n{where}\n)" if where else "TRUE"
 
 
-def rate(bad: tuple[float, float], total: tuple[float, float], basis: Basis = "ledger") -> Estimate:
+def rate(bad: tuple[float, float], total: tuple[float, float], ledger: Ledger) -> Estimate:
     """Return the share that was good, with its 95 % interval.
 
     Clopper and Pearson's where every session is there, as for any statement about a contract; for
@@ -74,12 +87,21 @@ def rate(bad: tuple[float, float], total: tuple[float, float], basis: Basis = "l
     Args:
         bad: How many were bad, and the sum of their squared weights.
         total: The same of all.
-        basis: What the numbers are.
+        ledger: What the numbers are of.
     """
-    if basis == "estimate":
-        good = (max(0.0, total[0] - bad[0]), max(0.0, total[1] - bad[1]))
-        return weighted_rate(good, bad)
-    return clopper_pearson(total[0] - bad[0], total[0])
+    good = total[0] - bad[0], total[1] - bad[1]
+    if ledger.basis == "ledger":
+        return clopper_pearson(good[0], total[0])
+    sums = RatioSums(
+        n=round(total[0]),
+        y=good[0],
+        x=total[0],
+        yy=good[1],
+        xy=good[1],
+        xx=total[1],
+        largest=ledger.largest,
+    )
+    return weighted_rate(sums)
 
 
 def number(value: Any) -> float:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from tracekit.sla.periods import Span
-    from tracekit.sla.relations import Basis
+    from tracekit.sla.relations import Basis, Ledger
     from tracekit.sla.terms import Terms
     from tracekit.stats.intervals import Estimate
 
@@ -120,14 +120,14 @@ class Question:
         terms: The terms.
         period: The period.
         window: The time that is looked at.
-        basis: What the ledger holds.
+        ledger: What the lake holds of the sessions.
     """
 
     con: duckdb.DuckDBPyConnection
     terms: Terms
     period: Span
     window: Window
-    basis: Basis
+    ledger: Ledger
 
 
 def empty(terms: Terms, basis: Basis) -> Verdict:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from tracekit.reports.query import Grouping
-    from tracekit.sla.relations import Basis
+    from tracekit.sla.relations import Basis, Ledger
     from tracekit.sla.terms import Terms
     from tracekit.stats.intervals import Estimate
 
@@ -124,17 +124,17 @@ def slis(
     Raises:
         UsageError: `by` or `where` is wrong.
     """
-    basis = prepare(con)
+    ledger = prepare(con)
     keys, condition = grouping(con, by, where)
     parts = {"from_ns": from_ns, "to_ns": to_ns, "where": condition}
     found = query.fetch(con, sql("slis").format(**keys.parts(), **parts), view="tasks")
-    return [_sli(keys, row, basis) for row in found]
+    return [_sli(keys, row, ledger) for row in found]
 
 
-def _sli(keys: Grouping, row: dict[str, Any], basis: Basis) -> dict[str, Any]:
+def _sli(keys: Grouping, row: dict[str, Any], ledger: Ledger) -> dict[str, Any]:
     total, bad = number(row["total"]), number(row["bad"])
     squares = number(row["bad_squares"]), number(row["total_squares"])
-    estimate = rate((bad, squares[0]), (total, squares[1]), basis)
+    estimate = rate((bad, squares[0]), (total, squares[1]), ledger)
     sli = Sli(
         sli=row["sli"],
         total=whole(total),
@@ -144,9 +144,9 @@ def _sli(keys: Grouping, row: dict[str, Any], basis: Basis) -> dict[str, Any]:
         high=estimate.high,
         undetermined=whole(number(row["undetermined"])),
         recovered=whole(number(row["recovered"])),
-        basis=basis,
+        basis=ledger.basis,
     )
-    return {**_keys_of(keys, row), **sli}
+    return {**keys_of(keys, row), **sli}
 
 
 def waterfall(  # noqa: PLR0913  the questions `slis` answers, and the terms
@@ -179,15 +179,15 @@ def waterfall(  # noqa: PLR0913  the questions `slis` answers, and the terms
     Raises:
         UsageError: `by` or `where` is wrong.
     """
-    basis = attribute(con, from_ns, to_ns, by, where=where, terms=terms)
+    ledger = attribute(con, from_ns, to_ns, by, where=where, terms=terms)
     keys, condition = grouping(con, by, where)
     parts = {"from_ns": from_ns, "to_ns": to_ns, "where": condition}
     found = query.fetch(con, sql("waterfall").format(**keys.parts(), **parts), view="tasks")
     groups: defaultdict[tuple[Any, ...], Rows] = defaultdict(list)
     for row in found:
-        groups[tuple(_keys_of(keys, row).items())].append(row)
+        groups[tuple(keys_of(keys, row).items())].append(row)
     return [
-        {**dict(group), **loss} for group, rows in groups.items() for loss in _losses(rows, basis)
+        {**dict(group), **loss} for group, rows in groups.items() for loss in _losses(rows, ledger)
     ]
 
 
@@ -199,12 +199,12 @@ def attribute(  # noqa: PLR0913  as above
     *,
     where: str | None = None,
     terms: Iterable[Terms] | None = None,
-) -> Basis:
+) -> Ledger:
     """Make temporary table `sla_loss`: every failed task with its cause; see `causes.sql`.
 
     Arguments and errors are those of `waterfall`.
     """
-    basis = prepare(con)
+    ledger = prepare(con)
     keys, condition = grouping(con, by, where)
     parts = {"from_ns": from_ns, "to_ns": to_ns, "where": condition}
     con.execute(sql("losses").format(**keys.parts(), **parts))
@@ -217,17 +217,17 @@ def attribute(  # noqa: PLR0913  as above
             )
         )
     con.execute(sql("causes"))
-    return basis
+    return ledger
 
 
-def _losses(rows: Rows, basis: Basis) -> Iterable[Loss]:
+def _losses(rows: Rows, ledger: Ledger) -> Iterable[Loss]:
     decided, squares = number(rows[0]["decided"]), number(rows[0]["decided_squares"])
     lost = 0.0
     for cause in causes().causes:
         mine = [row for row in rows if row["cause"] == cause]
         tasks = sum(number(row["tasks"]) for row in mine)
         own = sum(number(row["squares"]) for row in mine)
-        rest = rate((tasks, own), (decided, squares), basis)
+        rest = rate((tasks, own), (decided, squares), ledger)
         lost += tasks
         costs = [row["cost_usd"] for row in mine if row["cost_usd"] is not None]
         yield Loss(
@@ -243,7 +243,7 @@ def _losses(rows: Rows, basis: Basis) -> Iterable[Loss]:
             unpriced_calls=int(sum(number(row["unpriced_calls"]) for row in mine)),
             codes=_counts(mine, "code"),
             contract=_counts(mine, "contract"),
-            basis=basis,
+            basis=ledger.basis,
         )
 
 
@@ -255,7 +255,8 @@ def _counts(rows: Rows, name: str) -> dict[str, float]:
     return {key: whole(counts[key]) for key in sorted(counts, key=lambda key: (-counts[key], key))}
 
 
-def _keys_of(keys: Grouping, row: dict[str, Any]) -> dict[str, Any]:
+def keys_of(keys: Grouping, row: dict[str, Any]) -> dict[str, Any]:
+    """Return what a row of a grouped query is grouped by, under its own names."""
     renamed = keys.renamed(row)
     return {name: query.plain_value(renamed[name]) for name in keys.keys}
 
