@@ -49,6 +49,48 @@ def task(session_id: str, **values: Any) -> dict[str, Any]:
     } | values
 
 
+def attempt(session_id: str, start_s: float = 0, **values: Any) -> dict[str, Any]:
+    """Return an attempt that succeeded, with believable defaults; `failed` gives a failed one."""
+    span_id = values.get("span_id", f"{session_id}-{start_s:g}")
+    return {
+        "session_id": session_id,
+        "task_id": session_id,
+        "trace_id": session_id,
+        "span_id": span_id,
+        "call_id": span_id,
+        "attempt": 1,
+        "is_final": True,
+        "start_ns": EPOCH_NS + int(start_s * 1e9),
+        "duration_s": 1.0,
+        "agent_name": "agent",
+        "provider": "openai",
+        "model": "gpt-4.1",
+        "status": "ok",
+        "http_status": 200,
+        "stop_class": "clean",
+        "input_tokens": 1000,
+        "output_tokens": 100,
+    } | values
+
+
+def failed(
+    session_id: str,
+    start_s: float = 0,
+    failure_class: str = "provider.server_error",
+    http_status: int | None = 500,
+    **values: Any,
+) -> dict[str, Any]:
+    """Return an attempt that failed."""
+    what = {
+        "status": "error",
+        "failure_class": failure_class,
+        "http_status": http_status,
+        "stop_class": None,
+        "output_tokens": None,
+    }
+    return attempt(session_id, start_s, **(what | values))
+
+
 def _table(con: duckdb.DuckDBPyConnection, name: str, rows: Iterable[Row]) -> None:
     fields = list(schema.arrow_schema(schema.TABLES[name]))
     known = {field.name for field in fields}
@@ -78,6 +120,7 @@ def ledger(
     sessions: Iterable[Row] | None = None,
     spans: Iterable[Row] = (),
     outcomes: Iterable[Row] = (),
+    attempts: Iterable[Row] = (),
 ) -> duckdb.DuckDBPyConnection:
     """Return a connection with the five views; sessions default to one per task."""
     con = duckdb.connect()
@@ -90,6 +133,6 @@ def ledger(
     _table(con, "tasks", tasks)
     _table(con, "sessions", sessions)
     _table(con, "spans", spans)
-    _table(con, "attempts", [])
+    _table(con, "attempts", attempts)
     _table(con, "outcomes", outcomes)
     return con

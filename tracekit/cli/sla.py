@@ -266,10 +266,13 @@ def waterfall(asked: _Asked, terms: tuple[str, ...]) -> None:
     tracekit sla waterfall --terms contract.yaml --format csv
     """
     known = [reading.load(name) for name in terms] or None
-    asked.print(
-        lambda con: sla.waterfall(con, *asked.bounds, asked.by, where=asked.where, terms=known),
-        tables.loss_table,
-    )
+    for_people = asked.question.output_format == "table"
+
+    def ask(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+        rows = sla.waterfall(con, *asked.bounds, asked.by, where=asked.where, terms=known)
+        return [row for row in rows if row["tasks"] or not for_people]
+
+    asked.print(ask, tables.loss_table)
 
 
 @command.command("chain")

@@ -4,13 +4,13 @@
 --        that failed, all weighted.
 
 WITH chosen AS (
-    SELECT {keys} session_id, task_id, attempt, is_final, failure_class, weight,
+    SELECT {keys} session_id, task_id, attempt, is_final, failure_class, stands_for,
         is_final AND coalesce(essential, TRUE) AS is_needed
     FROM sla_calls
     WHERE start_ns >= {from_ns} AND start_ns < {to_ns} AND NOT is_aborted AND {where}
 ),
 per_task AS (
-    SELECT {names} session_id, task_id, max(weight) AS weight,
+    SELECT {names} session_id, task_id, max(stands_for) AS stands_for,
         count(*) FILTER (WHERE is_needed) AS calls,
         count(*) AS attempts,
         count(failure_class) AS failed,
@@ -20,11 +20,11 @@ per_task AS (
     GROUP BY {names} session_id, task_id
 )
 SELECT {names} calls,
-    sum(weight) AS tasks,
-    sum(weight * attempts) AS attempts,
-    sum(weight * failed) AS failed,
-    sum(weight * seconds) AS seconds,
-    sum(weight * failed_seconds) AS failed_seconds
+    sum(stands_for) AS tasks,
+    sum(stands_for * attempts) AS attempts,
+    sum(stands_for * failed) AS failed,
+    sum(stands_for * seconds) AS seconds,
+    sum(stands_for * failed_seconds) AS failed_seconds
 FROM per_task
 GROUP BY {names} calls
 ORDER BY {names} calls

@@ -8,7 +8,7 @@ WITH asked AS (
     SELECT
         {unit} AS unit,
         (start_ns - {from_ns}) // {slice_ns} AS slice,
-        weight,
+        stands_for,
         CASE WHEN {scope} THEN {class_} ELSE 'unplaced' END AS class
     FROM sla_attempts
     WHERE start_ns >= {since_ns} AND start_ns < {until_ns} AND coalesce({scope}, TRUE)
@@ -16,14 +16,14 @@ WITH asked AS (
 SELECT
     unit,
     slice,
-    coalesce(sum(weight) FILTER (WHERE class NOT IN ('excluded', 'unplaced')), 0) AS eligible,
-    coalesce(sum(weight) FILTER (WHERE class = 'counted'), 0) AS counted,
-    coalesce(sum(weight * weight) FILTER (WHERE class NOT IN ('excluded', 'unplaced')), 0)
+    coalesce(sum(stands_for) FILTER (WHERE class NOT IN ('excluded', 'unplaced')), 0) AS eligible,
+    coalesce(sum(stands_for) FILTER (WHERE class = 'counted'), 0) AS counted,
+    coalesce(sum(stands_for * stands_for) FILTER (WHERE class NOT IN ('excluded', 'unplaced')), 0)
         AS eligible_squares,
-    coalesce(sum(weight * weight) FILTER (WHERE class = 'counted'), 0) AS counted_squares,
-    coalesce(sum(weight) FILTER (WHERE class = 'excluded'), 0) AS excluded,
-    coalesce(sum(weight) FILTER (WHERE class = 'uncounted'), 0) AS uncounted,
-    coalesce(sum(weight) FILTER (WHERE class = 'unstated'), 0) AS unstated,
-    coalesce(sum(weight) FILTER (WHERE class = 'unplaced'), 0) AS unplaced
+    coalesce(sum(stands_for * stands_for) FILTER (WHERE class = 'counted'), 0) AS counted_squares,
+    coalesce(sum(stands_for) FILTER (WHERE class = 'excluded'), 0) AS excluded,
+    coalesce(sum(stands_for) FILTER (WHERE class = 'uncounted'), 0) AS uncounted,
+    coalesce(sum(stands_for) FILTER (WHERE class = 'unstated'), 0) AS unstated,
+    coalesce(sum(stands_for) FILTER (WHERE class = 'unplaced'), 0) AS unplaced
 FROM asked
 GROUP BY unit, slice

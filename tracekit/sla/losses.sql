@@ -3,7 +3,7 @@
 -- Makes  sla_lost (a row per failed task), sla_lost_calls (at most one row per failed task).
 
 CREATE OR REPLACE TEMP TABLE sla_lost AS
-SELECT {keys} session_id, task_id, stop_reason, weight,
+SELECT {keys} session_id, task_id, stop_reason, stands_for,
     coalesce(input_tokens, 0) + coalesce(output_tokens, 0) AS tokens,
     cost_usd,
     unpriced_calls

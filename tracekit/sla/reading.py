@@ -111,9 +111,13 @@ def _words(way: Way, item: ErrorDetails) -> str:
             return "the field is missing"
         case "literal_error":
             return f"{item['input']!r} is not allowed: write {context['expected']}"
+        case "string_pattern_mismatch":
+            return f"{item['input']!r} is not allowed"
+        case "value_error":
+            return str(context["error"])
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
             return f"{item['input']!r} is not allowed: {_bounds(way)}"
-    return f"{item['msg'].removeprefix('Value error, ')}, but it is {_short(item['input'])}"
+    return f"{item['msg']}, but it is {_short(item['input'])}"
 
 
 def _short(value: Any) -> str:

@@ -6,7 +6,7 @@
 CREATE OR REPLACE TEMP VIEW sla_attempts AS
 SELECT
     a.*,
-    {weight} AS weight,
+    {weight} AS stands_for,
     a.start_ns + CAST(coalesce(a.duration_s, 0) * 1e9 AS BIGINT) AS end_ns,
     -- Whoever cancelled the call was on this side: it tells nothing about the provider.
     coalesce(
@@ -16,6 +16,6 @@ FROM attempts AS a
 {sessions};
 
 CREATE OR REPLACE TEMP VIEW sla_tasks AS
-SELECT a.*, {weight} AS weight
+SELECT a.*, {weight} AS stands_for
 FROM tasks AS a
 {sessions};

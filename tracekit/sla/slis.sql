@@ -4,7 +4,7 @@
 --        recovered calls (they failed for good, and a later one made them good).
 
 WITH chosen AS (
-    SELECT {keys} session_id, task_id, caller, is_final, failure_class, start_ns, end_ns, weight,
+    SELECT {keys} session_id, task_id, caller, is_final, failure_class, start_ns, end_ns, stands_for,
         -- The provider answered, and the answer is that it does not answer.
         coalesce(stop_class IN ('policy.model_refusal', 'policy.content_filtered'), FALSE) AS is_refused
     FROM sla_calls
@@ -12,12 +12,12 @@ WITH chosen AS (
 ),
 attempt_sums AS (
     SELECT {names}
-        sum(weight) AS total,
-        sum(weight * weight) AS total_squares,
-        sum(weight) FILTER (WHERE failure_class IS NOT NULL OR is_refused) AS bad,
-        sum(weight * weight) FILTER (WHERE failure_class IS NOT NULL OR is_refused) AS bad_squares,
-        sum(weight) FILTER (WHERE is_final) AS calls,
-        sum(weight * weight) FILTER (WHERE is_final) AS calls_squares
+        sum(stands_for) AS total,
+        sum(stands_for * stands_for) AS total_squares,
+        sum(stands_for) FILTER (WHERE failure_class IS NOT NULL OR is_refused) AS bad,
+        sum(stands_for * stands_for) FILTER (WHERE failure_class IS NOT NULL OR is_refused) AS bad_squares,
+        sum(stands_for) FILTER (WHERE is_final) AS calls,
+        sum(stands_for * stands_for) FILTER (WHERE is_final) AS calls_squares
     FROM chosen
     GROUP BY {group}
 ),
@@ -46,7 +46,7 @@ judged AS (
 ),
 -- A call that was to make one good which had failed, and failed too, is no loss of its own.
 merged AS (
-    SELECT {names} weight,
+    SELECT {names} stands_for,
         CASE
             WHEN is_recovered THEN 'recovered'
             WHEN start_ns >= min(end_ns) FILTER (WHERE NOT is_recovered) OVER (
@@ -58,11 +58,11 @@ merged AS (
 ),
 failed_sums AS (
     SELECT {names}
-        sum(weight) FILTER (WHERE what = 'recovered') AS recovered,
-        sum(weight) FILTER (WHERE what <> 'lost') AS merged,
-        sum(weight * weight) FILTER (WHERE what <> 'lost') AS merged_squares,
-        sum(weight) FILTER (WHERE what = 'lost') AS lost,
-        sum(weight * weight) FILTER (WHERE what = 'lost') AS lost_squares
+        sum(stands_for) FILTER (WHERE what = 'recovered') AS recovered,
+        sum(stands_for) FILTER (WHERE what <> 'lost') AS merged,
+        sum(stands_for * stands_for) FILTER (WHERE what <> 'lost') AS merged_squares,
+        sum(stands_for) FILTER (WHERE what = 'lost') AS lost,
+        sum(stands_for * stands_for) FILTER (WHERE what = 'lost') AS lost_squares
     FROM merged
     GROUP BY {group}
 ),
@@ -73,17 +73,17 @@ call_sums AS (
     LEFT JOIN failed_sums AS others ON {same_group}
 ),
 chosen_tasks AS (
-    SELECT {keys} outcome, weight
+    SELECT {keys} outcome, stands_for
     FROM sla_tasks
     WHERE start_ns >= {from_ns} AND start_ns < {to_ns} AND {where}
 ),
 task_sums AS (
     SELECT {names}
-        sum(weight) FILTER (WHERE outcome IN ('success', 'failure')) AS total,
-        sum(weight * weight) FILTER (WHERE outcome IN ('success', 'failure')) AS total_squares,
-        sum(weight) FILTER (WHERE outcome = 'failure') AS bad,
-        sum(weight * weight) FILTER (WHERE outcome = 'failure') AS bad_squares,
-        sum(weight) FILTER (WHERE outcome NOT IN ('success', 'failure')) AS undetermined
+        sum(stands_for) FILTER (WHERE outcome IN ('success', 'failure')) AS total,
+        sum(stands_for * stands_for) FILTER (WHERE outcome IN ('success', 'failure')) AS total_squares,
+        sum(stands_for) FILTER (WHERE outcome = 'failure') AS bad,
+        sum(stands_for * stands_for) FILTER (WHERE outcome = 'failure') AS bad_squares,
+        sum(stands_for) FILTER (WHERE outcome NOT IN ('success', 'failure')) AS undetermined
     FROM chosen_tasks
     GROUP BY {group}
 )

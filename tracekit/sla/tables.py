@@ -180,8 +180,10 @@ def _basis(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     if not any(row["basis"] == "estimate" for row in rows):
         return ()
     return (
-        "An estimate: only sampled sessions are here, each counted for those it stands for. "
-        "Sessions that no policy could keep are in no number.",
+        (
+            "An estimate: only sampled sessions are here, each counted for those it stands for. "
+            "Sessions that no policy could keep are in no number."
+        ),
     )
 
 

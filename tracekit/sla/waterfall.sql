@@ -5,21 +5,21 @@
 --        without a loss has one row whose cause is null.
 
 WITH chosen AS (
-    SELECT {keys} weight
+    SELECT {keys} stands_for
     FROM sla_tasks
     WHERE outcome IN ('success', 'failure') AND start_ns >= {from_ns} AND start_ns < {to_ns} AND {where}
 ),
 groups AS (
-    SELECT {names} sum(weight) AS decided, sum(weight * weight) AS decided_squares
+    SELECT {names} sum(stands_for) AS decided, sum(stands_for * stands_for) AS decided_squares
     FROM chosen
     GROUP BY {group}
 ),
 others AS (
     SELECT {names} cause, code, contract, terms, failed_provider,
-        sum(weight) AS tasks,
-        sum(weight * weight) AS squares,
-        sum(weight * tokens) AS tokens,
-        sum(weight * cost_usd) AS cost_usd,
+        sum(stands_for) AS tasks,
+        sum(stands_for * stands_for) AS squares,
+        sum(stands_for * tokens) AS tokens,
+        sum(stands_for * cost_usd) AS cost_usd,
         sum(unpriced_calls) AS unpriced_calls
     FROM sla_loss
     GROUP BY {names} cause, code, contract, terms, failed_provider
