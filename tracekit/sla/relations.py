@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -43,8 +44,9 @@ FAR_NS = 2**62
 
 @cache
 def sql(name: str) -> str:
-    """Return an SQL file of this package."""
-    return resources.files("tracekit.sla").joinpath(f"{name}.sql").read_text("utf-8")
+    """Return an SQL file of this package, without its comments: they name what is filled in."""
+    text = resources.files("tracekit.sla").joinpath(f"{name}.sql").read_text("utf-8")
+    return re.sub(r"^\s*--.*\n", "", text, flags=re.MULTILINE)
 
 
 def prepare(con: duckdb.DuckDBPyConnection) -> Ledger:
