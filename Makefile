@@ -19,7 +19,7 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-peers lint format types bench bench-overhead coverage-sim lock clean $(PEERS)
+.PHONY: help demo test test-slow test-peers lint format types bench bench-overhead coverage-sim bench-sla sla-month lock clean $(PEERS)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ bench-overhead: $(VENV)/.dev ## measure what tracing costs per call; against pee
 
 coverage-sim: $(VENV)/.dev ## draw samples and count how often intervals cover (some minutes)
 	@$(BIN)/python benchmarks/coverage_sim.py
+
+bench-sla: $(VENV)/.dev ## measure the SLA report of a month, ten million attempts, against a query by hand
+	@$(BIN)/python benchmarks/bench_sla.py
+
+sla-month: $(VENV)/.dev ## simulate a month of 200,000 tasks and hold the SLA answers against its script (an hour)
+	@$(BIN)/python tests/sla_month.py
 
 lock: $(VENV)/.dev ## choose the newest allowed versions and write them down with their hashes
 	@echo "pip>=26" | $(COMPILE) --upgrade - --output-file requirements-pip.lock

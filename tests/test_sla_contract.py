@@ -321,8 +321,8 @@ def test_other_latencies_count_every_call(metric: str, kept: int) -> None:
     assert row["eligible"] - row["counted"] == kept
 
 
-def utc(*parts: int) -> int:
-    return int(datetime(*parts, tzinfo=UTC).timestamp()) * 1_000_000_000  # type: ignore[misc]
+def utc(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> int:
+    return int(datetime(year, month, day, hour, minute, tzinfo=UTC).timestamp()) * 1_000_000_000
 
 
 def test_months_begin_where_the_terms_say() -> None:

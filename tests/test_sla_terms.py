@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ledger_build import attempt, failed, ledger
@@ -58,7 +58,7 @@ def test_shipped_terms_say_where_they_are_from() -> None:
 
 
 def test_what_is_from_memory_is_told_from_what_was_read() -> None:
-    """The error definition of Bedrock is from memory: it counts as not stated, the objective not."""
+    """The error definition of Bedrock counts as not stated, its objective as stated."""
     bedrock = reading.shipped()["aws-bedrock-2023-10"]
     assert bedrock.confidence("availability") == "memory"
     assert bedrock.confidence("credits") == "third_party"
@@ -257,9 +257,7 @@ def test_what_counts_is_unstated_where_the_source_does_not_say() -> None:
         ("effective: {to: 2025-12-31}", {}, False),
     ],
 )
-def test_whom_the_terms_speak_of(
-    more: str, call: dict[str, str | None], expected: bool | None
-) -> None:
+def test_whom_the_terms_speak_of(more: str, call: dict[str, Any], expected: bool | None) -> None:
     """A call is in scope, out of it, or does not say (None)."""
     con = ledger(attempts=[attempt("s", **call)])
     prepare(con)

@@ -38,8 +38,8 @@ def loss(attempts: list[dict[str, Any]], **of_task: Any) -> tuple[str, str, str 
     return row
 
 
-LAST = {"is_final": True, "call_id": "c", "attempt": 2}
-FIRST = {"is_final": False, "call_id": "c", "attempt": 1}
+LAST: dict[str, Any] = {"is_final": True, "call_id": "c", "attempt": 2}
+FIRST: dict[str, Any] = {"is_final": False, "call_id": "c", "attempt": 1}
 
 
 @pytest.mark.parametrize(

@@ -103,21 +103,25 @@ def _problem(document: Document, item: ErrorDetails) -> Problem:
 def _words(way: Way, item: ErrorDetails) -> str:
     """Return what is wrong, and what is allowed."""
     context: dict[str, Any] = item.get("ctx", {})
+    refused = f"{item['input']!r} is not allowed"
+    bounds = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
     match item["type"]:
         case "extra_forbidden":
             known = known_keys(Terms, way[:-1])
-            return f"no terms have a field of this name{did_you_mean(str(way[-1]), known)}"
+            words = f"no terms have a field of this name{did_you_mean(str(way[-1]), known)}"
         case "missing":
-            return "the field is missing"
+            words = "the field is missing"
         case "literal_error":
-            return f"{item['input']!r} is not allowed: write {context['expected']}"
+            words = f"{refused}: write {context['expected']}"
         case "string_pattern_mismatch":
-            return f"{item['input']!r} is not allowed"
+            words = refused
         case "value_error":
-            return str(context["error"])
-        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
-            return f"{item['input']!r} is not allowed: {_bounds(way)}"
-    return f"{item['msg']}, but it is {_short(item['input'])}"
+            words = str(context["error"])
+        case kind if kind in bounds:
+            words = f"{refused}: {_bounds(way)}"
+        case _:
+            words = f"{item['msg']}, but it is {_short(item['input'])}"
+    return words
 
 
 def _short(value: Any) -> str:
