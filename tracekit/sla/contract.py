@@ -18,8 +18,8 @@ from tracekit.sla.credits import credit
 from tracekit.sla.latency import latencies
 from tracekit.sla.periods import periods
 from tracekit.sla.reading import shipped
-from tracekit.sla.relations import number, prepare, rate, sql, whole
-from tracekit.sla.terms import Availability
+from tracekit.sla.relations import FAR_NS, number, prepare, rate, sql, whole
+from tracekit.sla.terms import Availability, Period
 from tracekit.sla.verdict import Question, Verdict, Window, empty, straddles, unstated
 
 if TYPE_CHECKING:
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from tracekit.sla.periods import Span
     from tracekit.sla.relations import Ledger
     from tracekit.sla.terms import Terms
     from tracekit.stats.intervals import Estimate
 
-_SECOND_NS = 1_000_000_000
+MINUTE_NS = 60_000_000_000
 _NOTHING = Availability(objective=1)
 """How calls are counted where no availability is promised."""
 
@@ -55,62 +56,65 @@ def verdicts(
     window = window or Window()
     found: list[Verdict] = []
     for one in shipped().values() if terms is None else terms:
-        begin, end = extent(con, one, window)
-        if begin is None or end is None:
-            if terms is not None:
-                found.append(
-                    empty(one, ledger.basis)
-                    | {"reason": "no calls are in the scope of these terms"}
-                )
-            continue
-        rules = one.availability or _NOTHING
-        for period in periods(rules.period, begin, end):
+        spans = list(judged_periods(con, one, window))
+        if not spans and terms is not None:
+            found.append(
+                empty(one, ledger.basis) | {"reason": "no calls are in the scope of these terms"}
+            )
+        for period in spans:
             question = Question(con, one, period, window, ledger)
             found += _availability(question, fees or {})
             found += latencies(question)
     return found
 
 
-def extent(
-    con: duckdb.DuckDBPyConnection, terms: Terms, window: Window
-) -> tuple[int | None, int | None]:
-    """Return first and first later start of the calls in scope within the window."""
-    bounds = [f"start_ns >= {window.from_ns}"] if window.from_ns is not None else []
-    bounds += [f"start_ns < {window.to_ns}"] if window.to_ns is not None else []
-    where = " AND ".join([conditions.in_scope(terms), *bounds])
-    (row,) = query.fetch(con, sql("extent").format(where=where))
-    if terms.availability and terms.availability.period.kind == "rolling" and row["last_ns"]:
-        return row["first_ns"], window.to_ns or window.now_ns or row["last_ns"] + 1
-    return row["first_ns"], None if row["last_ns"] is None else row["last_ns"] + 1
+def judged_periods(con: duckdb.DuckDBPyConnection, terms: Terms, window: Window) -> Iterator[Span]:
+    """Make table `sla_minutes` of the calls of some terms, and yield the periods they lie in.
+
+    Args:
+        con: Connection with the relations of `tracekit.sla.relations`.
+        terms: The terms.
+        window: The time to look at.
+    """
+    by_region = terms.scope.aggregation == "region"
+    con.execute(
+        sql("contract_minutes").format(
+            unit="coalesce(region, 'unknown')" if by_region else "'all'",
+            scope=conditions.in_scope(terms),
+            class_=conditions.in_class(terms, window.maintenance),
+            from_ns=window.from_ns or 0,
+            to_ns=FAR_NS if window.to_ns is None else window.to_ns,
+        )
+    )
+    (minutes,) = query.fetch(con, sql("extent"))
+    if minutes["first"] is None:
+        return
+    period = terms.availability.period if terms.availability else Period()
+    end_ns = (minutes["last"] + 1) * MINUTE_NS
+    if period.kind == "rolling":
+        end_ns = window.to_ns or window.now_ns or end_ns
+    yield from periods(period, minutes["first"] * MINUTE_NS, end_ns)
 
 
 def _availability(asked: Question, fees: Mapping[str, float]) -> Iterator[Verdict]:
     """Yield what was promised and measured about answered calls, per unit."""
-    terms, rules = asked.terms, asked.terms.availability or _NOTHING
+    rules = asked.terms.availability or _NOTHING
     since, until = asked.window.bounds(asked.period)
-    slice_ns = rules.slice_seconds * _SECOND_NS
-    by_region = terms.scope.aggregation == "region"
-    asked.con.execute(
-        sql("contract_slices").format(
-            unit="coalesce(region, 'unknown')" if by_region else "'all'",
-            scope=conditions.in_scope(terms),
-            class_=conditions.in_class(terms, asked.window.maintenance),
-            from_ns=asked.period.start_ns,
-            since_ns=since,
-            until_ns=until,
-            slice_ns=slice_ns,
-        )
-    )
+    slice_minutes = rules.slice_seconds // 60
     bad_when = rules.slice_bad_when
     rows = query.fetch(
         asked.con,
         sql("contract").format(
+            start=asked.period.start_ns // MINUTE_NS,
+            since=since // MINUTE_NS,
+            until=-(-until // MINUTE_NS),
+            minutes=slice_minutes,
             error_rate=bad_when.error_rate_gt,
             min_requests=bad_when.min_requests,
             min_slices=max(1, -(-bad_when.min_consecutive_seconds // rules.slice_seconds)),
         ),
     )
-    slices = -(-(until - since) // slice_ns)
+    slices = -(-(until - since) // (slice_minutes * MINUTE_NS))
     for row in rows:
         if row["eligible"] or row["excluded"]:
             yield _judged(asked, rules, row, slices, fees)

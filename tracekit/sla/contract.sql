@@ -1,12 +1,28 @@
 -- What an availability is reckoned from, by any method, per unit.
--- Reads  sla_slices. A slice is down above {error_rate} of at least {min_requests} calls, and counts in runs of at least
+-- Reads  sla_minutes from {since} to {until}, not included, in slices of {minutes} minutes from {start} on. A slice is down above {error_rate} of at least {min_requests} calls, and counts in runs of at least
 --        {min_slices} slices without a break.
 -- Makes  a row per unit: calls by class, slices with calls, bad slices and the runs they lie in, and rate_sum, the sum
 --        over the slices of their share of counted errors.
 
-WITH judged AS (
+WITH slices AS (
+    SELECT
+        unit,
+        (minute - {start}) // {minutes} AS slice,
+        sum(eligible) AS eligible,
+        sum(counted) AS counted,
+        sum(eligible_squares) AS eligible_squares,
+        sum(counted_squares) AS counted_squares,
+        sum(excluded) AS excluded,
+        sum(uncounted) AS uncounted,
+        sum(unstated) AS unstated,
+        sum(unplaced) AS unplaced
+    FROM sla_minutes
+    WHERE minute >= {since} AND minute < {until}
+    GROUP BY unit, slice
+),
+judged AS (
     SELECT *, eligible >= {min_requests} AND counted > {error_rate} * eligible AS is_down
-    FROM sla_slices
+    FROM slices
 ),
 runs AS (
     SELECT unit, slice - row_number() OVER (PARTITION BY unit ORDER BY slice) AS run

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tracekit.reports import query
 from tracekit.sla import conditions
-from tracekit.sla.contract import extent
-from tracekit.sla.periods import periods
+from tracekit.sla.contract import judged_periods
 from tracekit.sla.relations import prepare, sql
-from tracekit.sla.terms import Period
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,11 +55,7 @@ def evidence(
     """
     prepare(con)
     for one in terms:
-        begin, end = extent(con, one, window)
-        if begin is None or end is None:
-            continue
-        rules = one.availability.period if one.availability else Period()
-        for period in periods(rules, begin, end):
+        for period in judged_periods(con, one, window):
             since, until = window.bounds(period)
             yield from query.fetch(
                 con,

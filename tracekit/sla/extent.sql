@@ -1,3 +1,3 @@
--- When the calls in scope of some terms were made.
--- Reads  sla_attempts.
-SELECT min(start_ns) AS first_ns, max(start_ns) AS last_ns FROM sla_attempts WHERE {where}
+-- First and last minute with a call that the terms speak of.
+-- Reads  sla_minutes.
+SELECT min(minute) AS first, max(minute) AS last FROM sla_minutes WHERE eligible + excluded > 0

@@ -12,29 +12,30 @@ WHERE outcome = 'failure' AND start_ns >= {from_ns} AND start_ns < {to_ns} AND {
 
 -- For good: no attempt of the call succeeded, and no later call of the same agent for the same task did.
 CREATE OR REPLACE TEMP TABLE sla_lost_calls AS
-WITH calls AS (
-    SELECT a.*
-    FROM sla_attempts AS a
-    JOIN sla_lost AS t ON t.session_id = a.session_id AND t.task_id = a.task_id
+WITH failed AS (
+    SELECT c.*
+    FROM sla_attempts AS c
+    JOIN sla_lost AS t ON t.session_id = c.session_id AND t.task_id = c.task_id
+    WHERE c.failure_class IS NOT NULL AND c.is_final AND NOT c.is_aborted AND coalesce(c.essential, TRUE)
+),
+failed_tasks AS (
+    SELECT DISTINCT session_id, task_id FROM failed
 ),
 answered AS (
-    SELECT session_id, task_id, agent_name, max(start_ns) AS last_ns
-    FROM calls
-    WHERE failure_class IS NULL
-    GROUP BY session_id, task_id, agent_name
+    SELECT a.session_id, a.task_id, a.agent_name, max(a.start_ns) AS last_ns
+    FROM sla_attempts AS a
+    JOIN failed_tasks AS t ON t.session_id = a.session_id AND t.task_id = a.task_id
+    WHERE a.failure_class IS NULL
+    GROUP BY a.session_id, a.task_id, a.agent_name
 ),
 lost AS (
     SELECT c.*
-    FROM calls AS c
+    FROM failed AS c
     LEFT JOIN answered AS s
         ON s.session_id = c.session_id
         AND s.task_id = c.task_id
         AND s.agent_name IS NOT DISTINCT FROM c.agent_name
-    WHERE c.is_final
-        AND c.failure_class IS NOT NULL
-        AND NOT c.is_aborted
-        AND coalesce(c.essential, TRUE)
-        AND coalesce(s.last_ns < c.end_ns, TRUE)
+    WHERE coalesce(s.last_ns < c.end_ns, TRUE)
 ),
 first_lost AS (
     SELECT session_id, task_id, agent_name, span_id, end_ns

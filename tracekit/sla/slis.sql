@@ -3,7 +3,7 @@
 -- Makes  a row per group and indicator: total and bad, with sums of squared weights beside them; undetermined tasks;
 --        recovered calls (they failed for good, and a later one made them good).
 
-WITH chosen AS (
+WITH chosen AS NOT MATERIALIZED (
     SELECT {keys} session_id, task_id, caller, is_final, failure_class, start_ns, end_ns, stands_for,
         -- The provider answered, and the answer is that it does not answer.
         coalesce(stop_class IN ('policy.model_refusal', 'policy.content_filtered'), FALSE) AS is_refused

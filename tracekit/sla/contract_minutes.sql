@@ -1,21 +1,21 @@
--- One period of one provider's terms: its calls by slice of time, as the terms see them.
--- Reads  sla_attempts. {scope}, {class_} and {unit} are of the terms; slices count from {from_ns}, the period's start.
--- Makes  sla_slices: a row per unit and slice with the calls that are eligible (not left out), counted, excluded,
+-- The calls of one provider by minute, as its terms see them: all that any method of reckoning needs.
+-- Reads  sla_attempts. {scope}, {class_} and {unit} are of the terms.
+-- Makes  sla_minutes: a row per unit and minute with the calls that are eligible (not left out), counted, excluded,
 --        uncounted, unstated, and unplaced: those that do not say whether the terms speak of them.
 
-CREATE OR REPLACE TEMP TABLE sla_slices AS
+CREATE OR REPLACE TEMP TABLE sla_minutes AS
 WITH asked AS (
     SELECT
         {unit} AS unit,
-        (start_ns - {from_ns}) // {slice_ns} AS slice,
+        start_ns // 60000000000 AS minute,
         stands_for,
         CASE WHEN {scope} THEN {class_} ELSE 'unplaced' END AS class
     FROM sla_attempts
-    WHERE start_ns >= {since_ns} AND start_ns < {until_ns} AND coalesce({scope}, TRUE)
+    WHERE start_ns >= {from_ns} AND start_ns < {to_ns} AND coalesce({scope}, TRUE)
 )
 SELECT
     unit,
-    slice,
+    minute,
     coalesce(sum(stands_for) FILTER (WHERE class NOT IN ('excluded', 'unplaced')), 0) AS eligible,
     coalesce(sum(stands_for) FILTER (WHERE class = 'counted'), 0) AS counted,
     coalesce(sum(stands_for * stands_for) FILTER (WHERE class NOT IN ('excluded', 'unplaced')), 0)
@@ -26,4 +26,4 @@ SELECT
     coalesce(sum(stands_for) FILTER (WHERE class = 'unstated'), 0) AS unstated,
     coalesce(sum(stands_for) FILTER (WHERE class = 'unplaced'), 0) AS unplaced
 FROM asked
-GROUP BY unit, slice
+GROUP BY unit, minute
