@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from samplers.features import SOURCE
-from samplers.predicates import confined
 from samplers.terms import Matches
+from tracekit.predicates import confined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

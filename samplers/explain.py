@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 from samplers import features, threshold
 from samplers.decide import BASELINE, decide
 from samplers.evaluate import evaluate
-from samplers.predicates import confined
 from samplers.terms import Budgets, Case, Decision, State
 from tracekit import detectors
 from tracekit.otlp import tracestate
 from tracekit.otlp.tracestate import NEVER
+from tracekit.predicates import confined
 from tracekit.reports.session import session
 
 if TYPE_CHECKING:

@@ -26,9 +26,10 @@ from pydantic import ValidationError
 from samplers import policy_limits as limits
 from samplers import policy_model as model
 from samplers.policy_model import Judgement, Policy
-from samplers.predicates import Checker, PredicateError, unknown
+from samplers.predicates import checker
 from tracekit.documents import Document, DocumentError, Problem, place
 from tracekit.errors import InputError, UsageError
+from tracekit.predicates import PredicateError, unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -154,7 +155,7 @@ _MODELS: Final[dict[str, type[BaseModel]]] = {
 
 
 def _wrong_predicates(document: Document) -> Iterator[Problem]:
-    checker = Checker()
+    predicates = checker()
     shadows = (
         (("shadow", number), shadow)
         for number, shadow in enumerate(document.value.get("shadow") or [])
@@ -166,7 +167,7 @@ def _wrong_predicates(document: Document) -> Iterator[Problem]:
             for number, rule in enumerate(judgement.get(key) or []):
                 at = (*path, key, number, "when")
                 try:
-                    checker.check(rule["when"])
+                    predicates.check(rule["when"])
                 except PredicateError as error:
                     line = document.line(at, text_line=error.line)
                     yield Problem(line, place(at), str(error))

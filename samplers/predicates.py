@@ -1,109 +1,10 @@
-"""Checking the predicates of policies: one boolean expression over the features, nothing else."""
+"""Predicates of policies: one boolean expression over the features of a session."""
 
 from __future__ import annotations
 
-import difflib
-import json
-import re
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
-from typing import TYPE_CHECKING, Any
-
-import duckdb
-import yaml
-
 from samplers import features
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-_BEFORE = "SELECT (\n"
-"""What precedes a predicate where it is parsed; a line of its own, as it may end in a comment."""
-
-
-class PredicateError(ValueError):
-    """A predicate cannot be used.
-
-    Attributes:
-        line: Line of the predicate it is about, from 0.
-    """
-
-    def __init__(self, message: str, line: int = 0) -> None:
-        super().__init__(message)
-        self.line = line
-
-
-@dataclass(frozen=True, slots=True)
-class _Allowed:
-    nodes: frozenset[str]
-    functions: frozenset[str]
-
-
-@cache
-def _allowed() -> _Allowed:
-    text = resources.files("samplers").joinpath("predicates.yaml").read_text(encoding="utf-8")
-    document = yaml.safe_load(text)
-    functions = (name for names in document["functions"].values() for name in names)
-    return _Allowed(frozenset(document["nodes"]), frozenset(functions))
-
-
-def confined() -> duckdb.DuckDBPyConnection:
-    """Return an in-memory DuckDB that reaches nothing else of the machine, settings locked."""
-    con = duckdb.connect(config={"python_enable_replacements": False, "threads": 1})
-    con.execute("SET enable_external_access = false")
-    con.execute("SET lock_configuration = true")
-    return con
-
-
-class Checker:
-    """Checks predicates against an empty features table."""
-
-    def __init__(self) -> None:
-        self._con = confined()
-        features.create_table(self._con)
-
-    def check(self, predicate: str) -> None:
-        """Refuse what is not one boolean expression that always gives the same answer.
-
-        Raises:
-            PredicateError: Naming what is wrong, and what was perhaps meant.
-        """
-        for node in self._nodes(predicate):
-            _check_node(node, predicate, self._con)
-        try:
-            found = self._con.execute(
-                f"SELECT TRY(\n{predicate}\n) FROM {features.SOURCE} LIMIT 0"
-            ).description
-        except duckdb.Error as error:
-            raise PredicateError(_first_line(error)) from error
-        if str(found[0][1]) != "BOOLEAN":
-            raise PredicateError(f"it gives {found[0][1]}, not true or false: compare it")
-
-    def _nodes(self, predicate: str) -> Iterator[dict[str, Any]]:
-        # What is an expression without parentheses too cannot close them: `true) OR (true`.
-        self._parsed(f"SELECT {predicate}\n")
-        tree = self._parsed(f"{_BEFORE}{predicate}\n)")
-        statements = tree["statements"]
-        if len(statements) != 1 or len(statements[0]["node"]["select_list"]) != 1:
-            raise PredicateError("it must be one expression")
-        yield from _walk(statements[0]["node"]["select_list"])
-
-    def _parsed(self, query: str) -> dict[str, Any]:
-        try:
-            row = self._con.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
-        except duckdb.Error as error:
-            raise PredicateError(_first_line(error)) from error
-        tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
-        if tree["error"]:
-            raise PredicateError(f"it is no SQL expression: {tree.get('error_message', '')}")
-        return tree
-
-
-def unknown(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean ...?" for a word nobody knows, or nothing where none is close."""
-    close = difflib.get_close_matches(word.lower(), list(known), n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
+from tracekit import predicates
+from tracekit.predicates import unknown
 
 
 def unknown_column(name: str) -> str:
@@ -118,50 +19,15 @@ def unknown_column(name: str) -> str:
 
 _HINT = "; features are the columns of `tracekit schema sessions`, hit_<detector>, bytes, ..."
 
-
-def _check_node(node: dict[str, Any], predicate: str, con: duckdb.DuckDBPyConnection) -> None:
-    kind = node["class"]
-    start = int(node.get("query_location") or 0) - len(_BEFORE)
-    line = predicate.encode()[:start].count(b"\n") if 0 <= start <= len(predicate.encode()) else 0
-    if kind not in _allowed().nodes:
-        what = {"SUBQUERY": "subqueries", "WINDOW": "window functions", "STAR": "stars"}
-        named = what.get(kind, f"{kind.lower()} expressions")
-        raise PredicateError(f"{named} are not allowed: it is about one session", line)
-    if kind == "COLUMN_REF":
-        names = node["column_names"]
-        if len(names) > 1 or names[0].lower() not in features.NAMES:
-            hint = "; text goes in 'single quotes'" if f'"{names[-1]}"' in predicate else ""
-            raise PredicateError(unknown_column(".".join(names)) + hint, line)
-    if kind == "FUNCTION" and node["function_name"].lower() not in _allowed().functions:
-        raise PredicateError(_refused(node["function_name"].lower(), con), line)
+_FEATURES = predicates.Subject(
+    noun="session",
+    create=features.create_table,
+    source=features.SOURCE,
+    names=frozenset(features.NAMES),
+    unknown=unknown_column,
+)
 
 
-def _refused(name: str, con: duckdb.DuckDBPyConnection) -> str:
-    rows = con.execute(
-        "SELECT DISTINCT function_type, stability FROM duckdb_functions() WHERE function_name = ?",
-        [name],
-    ).fetchall()
-    if not rows:
-        return f"no function {name}(){unknown(name, _allowed().functions)}"
-    kinds, stabilities = zip(*rows, strict=True)
-    if "aggregate" in kinds or name == "count_star":
-        return f"{name}() is an aggregate; it is about one session"
-    if set(stabilities) - {"CONSISTENT", None}:
-        return f"{name}() does not always give the same answer; a predicate must"
-    return f"{name}() is not allowed in predicates{unknown(name, _allowed().functions)}"
-
-
-def _walk(tree: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(tree, dict):
-        if "class" in tree and "type" in tree:
-            yield tree
-        for value in tree.values():
-            yield from _walk(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _walk(value)
-
-
-def _first_line(error: duckdb.Error) -> str:
-    line = (str(error).strip().splitlines() or ["it cannot be evaluated"])[0]
-    return re.sub(r"^[A-Z][\w ]* Error: ", "", line)
+def checker() -> predicates.Checker:
+    """Return what checks predicates against an empty features table."""
+    return predicates.Checker(_FEATURES)

@@ -12,13 +12,19 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     ("tracekit.errors",),
     ("tracekit.schema", "tracekit.documents", "tracekit.otlp.fingerprint", "tracekit.otlp.varints"),
-    ("tracekit.dialects", "tracekit.stats", "tracekit.inbox", "tracekit.checking"),
+    (
+        "tracekit.dialects",
+        "tracekit.stats",
+        "tracekit.inbox",
+        "tracekit.checking",
+        "tracekit.predicates",
+    ),
     ("tracekit.otlp", "tracekit.stops", "tracekit.costs"),
     ("tracekit.importers", "tracekit.models", "tracekit.instrumentation"),
     ("tracekit.lake", "tracekit.detectors"),
     ("tracekit.reports", "tracekit.testing"),
     ("tracekit.sla",),
-    ("tracekit.simulation",),
+    ("tracekit.simulation", "tracekit.slo"),
     ("tracekit.cli",),
 )
 """Lowest first. A module imports from the layers below its own, and from its own package.

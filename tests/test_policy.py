@@ -15,17 +15,18 @@ from hypothesis import strategies as st
 from samplers import features, policy
 from samplers.evaluate import evaluate_table
 from samplers.policy_model import Policy
-from samplers.predicates import Checker, PredicateError, confined
+from samplers.predicates import checker
 from samplers.terms import Matches
 from tracekit.documents import MOST_BYTES, DocumentError
 from tracekit.errors import InputError, UsageError
+from tracekit.predicates import PredicateError, confined
 from tracekit.schema import TABLES, arrow_schema, sql_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
-CHECKER = Checker()
+CHECKER = checker()
 
 DOCS = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
 

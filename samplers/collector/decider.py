@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 from samplers import features, threshold
 from samplers.decide import decide
 from samplers.evaluate import Facts, evaluate
-from samplers.predicates import confined
 from samplers.terms import Case, Decision, Matches, State
 from tracekit import detectors, models
 from tracekit.errors import InputError, TracekitError
@@ -28,6 +27,7 @@ from tracekit.lake.manifest import write_durably
 from tracekit.lake.sql import connection
 from tracekit.otlp import tracestate
 from tracekit.otlp.tracestate import NEVER
+from tracekit.predicates import confined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
