@@ -81,13 +81,14 @@ class Checker:
         self._con = confined()
         subject.create(self._con)
 
-    def check(self, predicate: str) -> None:
-        """Refuse what is not one boolean expression that always gives the same answer.
+    def check(self, predicate: str) -> frozenset[str]:
+        """Return the columns of what is one boolean expression that always gives the same answer.
 
         Raises:
             PredicateError: Naming what is wrong, and what was perhaps meant.
         """
-        for node in self._nodes(predicate):
+        nodes = list(self._nodes(predicate))
+        for node in nodes:
             self._check_node(node, predicate)
         try:
             found = self._con.execute(
@@ -97,6 +98,8 @@ class Checker:
             raise PredicateError(_first_line(error)) from error
         if str(found[0][1]) != "BOOLEAN":
             raise PredicateError(f"it gives {found[0][1]}, not true or false: compare it")
+        columns = (node for node in nodes if node["class"] == "COLUMN_REF")
+        return frozenset(node["column_names"][0].lower() for node in columns)
 
     def _nodes(self, predicate: str) -> Iterator[dict[str, Any]]:
         # What is an expression without parentheses too cannot close them: `true) OR (true`.

@@ -22,6 +22,7 @@ COMMANDS = {
     "sla": ("tracekit.cli.sla", "What providers promised, what was kept, what it took from tasks."),
     "detect": ("tracekit.cli.detect", "Failure modes found by rule, with their evidence."),
     "outcome": ("tracekit.cli.outcome", "Record whether a session or task succeeded."),
+    "slo": ("tracekit.cli.slo", "Task objectives: budgets, burn rates, verdicts, gates."),
     "sql": ("tracekit.cli.sql", "Run a query over the views of the lake."),
     "schema": ("tracekit.cli.schema", "What the views' columns mean."),
     "doctor": ("tracekit.cli.doctor", "Check the lake, and what its answers rest on."),

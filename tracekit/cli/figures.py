@@ -24,8 +24,10 @@ def decimals(kind: Kind, values: Iterable[Value]) -> int:
 
     Money and durations get enough that the largest has about four digits.
     """
-    if kind in {Kind.SHARE, Kind.NINES}:
-        return 1 if kind is Kind.SHARE else 3
+    if kind is Kind.NINES:
+        return 3
+    if kind in {Kind.SHARE, Kind.FACTOR}:
+        return 1
     largest = max((abs(value) for value in values if isinstance(value, int | float)), default=0.0)
     if kind is Kind.USD:
         return next(

@@ -28,6 +28,8 @@ class Kind(StrEnum):
     """UTC time, as ISO 8601 text."""
     COUNT = "count"
     NUMBER = "number"
+    FACTOR = "factor"
+    """How many times as much: shown with one decimal."""
     USD = "usd"
     SHARE = "share"
     """A share between 0 and 1; terminals show percent."""
@@ -40,7 +42,9 @@ class Kind(StrEnum):
     """Sentences: they wrap where other texts are cut."""
 
 
-NUMERIC = frozenset({Kind.COUNT, Kind.NUMBER, Kind.USD, Kind.SHARE, Kind.NINES, Kind.SECONDS})
+NUMERIC = frozenset(
+    {Kind.COUNT, Kind.NUMBER, Kind.FACTOR, Kind.USD, Kind.SHARE, Kind.NINES, Kind.SECONDS}
+)
 """Kinds that are aligned to the right."""
 
 

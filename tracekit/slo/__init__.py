@@ -1,0 +1,1 @@
+"""Task SLOs: objectives, error budgets, burn rates, verdicts."""
