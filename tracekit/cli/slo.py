@@ -112,8 +112,9 @@ def status(
     moment = at or datetime.now(UTC)
     table = asked.ask(lambda con: measured(con, objectives, moment))
     emit(table, question.output_format)
-    if names := failed(table):
-        click.echo(f"Gate failed: {', '.join(names)}", err=True)
+    if found := failed(table):
+        for name, reasons in found.items():
+            click.echo(f"Gate failed: {name} ({', '.join(reasons)})", err=True)
         click.get_current_context().exit(1)
 
 

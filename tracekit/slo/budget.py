@@ -10,6 +10,8 @@ from tracekit.slo.durations import shorthand
 from tracekit.slo.objectives import default_alerts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tracekit.slo.objectives import Alert, Objective
 
 _REACHABLE: Final = 0.5
@@ -72,33 +74,61 @@ class Rule:
 
 def rules(objective: Objective) -> tuple[Rule, ...]:
     """Return the rules of an objective: those that its period has, at rates its budget allows."""
-    made = (_rule(objective, alert) for alert in _alerts(objective))
     most = _most(objective)
-    return tuple(replace(rule, burn=min(rule.burn, most)) for rule in made if rule.burn >= 1)
+    return tuple(
+        replace(rule, burn=min(rule.burn, most))
+        for rule in _measurable(objective)
+        if rule.burn >= 1
+    )
 
 
 def adjusted(objective: Objective) -> list[str]:
     """Return what `rules` changed for the objective's budget and period, as sentences."""
-    made = [_rule(objective, alert) for alert in _alerts(objective)]
+    made = list(_measurable(objective))
     most, budget = _most(objective), objective.budget
+    fine = [f"{alert.severity} {shorthand(alert.long)}" for alert in _too_fine(objective)]
     capped = [f"{rule.name} ({rule.burn:.3g})" for rule in made if rule.burn > most]
     slow = [f"{rule.name} ({rule.burn:.2g})" for rule in made if rule.burn < 1]
     notes = []
     if capped:
         notes.append(
             f"{objective.name}: with a budget of {budget:.3g} no burn exceeds {1 / budget:.3g}, so "
-            f"what would fire above {most:.3g} fires there: {', '.join(capped)}."
+            f"what would fire above {most:.3g} fires there: {_list(capped)}."
         )
     if slow:
         notes.append(
             f"{objective.name}: left out, since within {shorthand(objective.period_s)} they would "
-            f"fire at a burn below 1, which spends less than the budget: {', '.join(slow)}."
+            f"fire at a burn below 1, which spends less than the budget: {_list(slow)}."
+        )
+    if fine:
+        length = shorthand(objective.slice_s)
+        notes.append(
+            f"{objective.name}: left out, shorter than a slice of {length}: {_list(fine)}."
         )
     return notes
 
 
+def _list(names: list[str]) -> str:
+    return ", ".join(names)
+
+
 def _alerts(objective: Objective) -> tuple[Alert, ...]:
     return default_alerts() if objective.alerts is None else objective.alerts
+
+
+def _unit(objective: Objective) -> int:
+    return 60 if objective.budgeting_method == "Occurrences" else objective.slice_s
+
+
+def _too_fine(objective: Objective) -> Iterator[Alert]:
+    return (alert for alert in _alerts(objective) if alert.long < _unit(objective))
+
+
+def _measurable(objective: Objective) -> Iterator[Rule]:
+    """Yield the rules at their own rates, windows rounded up to slices."""
+    for alert in _alerts(objective):
+        if alert.long >= _unit(objective):
+            yield _rule(objective, alert)
 
 
 def _most(objective: Objective) -> float:
@@ -106,7 +136,7 @@ def _most(objective: Objective) -> float:
 
 
 def _rule(objective: Objective, alert: Alert) -> Rule:
-    unit = 60 if objective.budgeting_method == "Occurrences" else objective.slice_s
+    unit = _unit(objective)
     long_s, short_s = (ceil(length / unit) * unit for length in (alert.long, alert.short))
     burn = alert.budget * objective.period_s / long_s
     return Rule(alert.severity, long_s, short_s, round(burn, 9))

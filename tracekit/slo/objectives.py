@@ -10,6 +10,7 @@ indicator: {where: agent_name = 'support-agent'}
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import resources
@@ -18,6 +19,7 @@ from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -34,6 +36,12 @@ MONTH: Final = "month"
 
 _PARTS: Final = 28
 """Slices a window is divided into where an objective names none: of four weeks, days."""
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", value):
+        raise ValueError(f"{value!r} is no name: lower-case letters, digits and - between them")
+    return value
 
 
 def _share(value: Any) -> Any:
@@ -57,14 +65,16 @@ def _window(value: Any) -> Any:
     return parsed(value)
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Name = Annotated[str, AfterValidator(_name)]
 """What OpenSLO lets be a name: lower-case letters, digits and -, at most 63."""
 
 Predicate = Annotated[str, Field(min_length=1, max_length=10_000)]
 Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1, allow_inf_nan=False)]
 Target = Annotated[float, BeforeValidator(_share), Field(allow_inf_nan=False)]
 Window = Annotated[
-    Literal["month"] | Annotated[int, Field(ge=3600, le=400 * 86_400)], BeforeValidator(_window)
+    Literal["month"] | Annotated[int, Field(ge=3600, le=400 * 86_400, multiple_of=60)],
+    BeforeValidator(_window),
+    PlainSerializer(lambda value: value if value == MONTH else shorthand(value)),
 ]
 Written = PlainSerializer(shorthand)
 Gate = Literal["missed", "indeterminate", "spent", "page", "ticket"]
@@ -263,10 +273,12 @@ class Objectives(Strict):
         objectives: The objectives.
     """
 
-    objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=200)]
+    objectives: Annotated[tuple[Objective, ...], Field(max_length=200)]
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
+        if not self.objectives:
+            raise ValueError("there is no objective")
         names = [objective.name for objective in self.objectives]
         for number, name in enumerate(names):
             if name in names[:number]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import isfinite
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from tracekit.reports.query import iso, plain
 from tracekit.reports.table import ColumnSpec, Kind, Row, Table
@@ -103,9 +103,10 @@ def status(con: duckdb.DuckDBPyConnection, objectives: Objectives, at: datetime)
     )
 
 
-def failed(table: Table) -> list[str]:
-    """Return the names of the objectives of `status` whose gate failed."""
-    return [str(row["objective"]) for row in table.rows if row["gate"] == "failed"]
+def failed(table: Table) -> dict[str, list[str]]:
+    """Return the objectives of `status` whose gate failed, and on what."""
+    rows = (row for row in table.rows if row["gate"] == "failed")
+    return {str(row["objective"]): cast("list[str]", row["gate_failed_on"]) for row in rows}
 
 
 def nanoseconds(moment: datetime) -> int:
@@ -248,8 +249,8 @@ def _failed_on(one: _Measured, left: float | None, alert: str) -> list[str]:
 def _notes(one: _Measured) -> Iterator[str]:
     window, found = one.window, one.verdict
     said = [f"{found.word}, {found.reason}"]
-    if window.undetermined:
-        share = f"{undetermined_share(window):.0%}"
+    if window.undetermined and "undetermined" not in found.reason:
+        share = f"{undetermined_share(window) * 100:.0f} %"
         bad = one.objective.indicator.undetermined == "bad"
         said.append(f"{share} of its tasks undetermined, {'counted as bad' if bad else 'left out'}")
     if window.not_counted:
@@ -260,8 +261,8 @@ def _notes(one: _Measured) -> Iterator[str]:
             f"{window.bad_units:,.4g} bad {unit} in {window.clusters:,} independent clusters, "
             f"which its interval counts"
         )
-    if window.coverage < 1:
-        said.append(f"data in {window.coverage:.0%} of its slices")
+    if 0 < window.coverage < 1 and "slices" not in found.reason:
+        said.append(f"data in {window.coverage * 100:.0f} % of its slices")
     days = f"{one.start:%Y-%m-%d %H:%M} to {one.end:%Y-%m-%d %H:%M}"
     yield f"{one.objective.name} ({days}): {'; '.join(said)}."
 

@@ -77,12 +77,12 @@ def _word(objective: Objective, window: Window, exact: Estimate) -> tuple[Word, 
     if objective.indicator.undetermined == "excluded":
         share = undetermined_share(window)
         if share > objective.max_undetermined:
-            return "indeterminate", f"{share:.0%} of the tasks are undetermined"
+            return "indeterminate", f"{share * 100:.0f} % of the tasks are undetermined"
     if exact.high < target:
         return "missed", f"the indicator is at most {_percent(exact.high)}"
     # Unmeasured time is not uptime: it cannot make an objective met.
     if window.coverage < objective.min_coverage:
-        return "indeterminate", f"{window.coverage:.0%} of the slices have data"
+        return "indeterminate", f"{window.coverage * 100:.0f} % of the slices have data"
     if exact.low >= target:
         return "met", f"the indicator is at least {_percent(exact.low)}"
     return (
