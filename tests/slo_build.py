@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from tracekit.reports.table import Row
-
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 """The zero of every time in a test."""
 
@@ -37,15 +35,15 @@ def tasks_at(events: Iterable[tuple[float, str | None]], **values: Any) -> list[
 
 def spread(hour: int, good: int, bad: int) -> list[tuple[float, str | None]]:
     """Return so many good and bad events in an hour, evenly."""
-    outcomes: list[str | None] = ["success"] * good + ["failure"] * bad
+    outcomes = [*["success"] * good, *["failure"] * bad]
     return [(hour * 3600 + 3600 * n / len(outcomes), outcome) for n, outcome in enumerate(outcomes)]
 
 
 def status_of(
     found: duckdb.DuckDBPyConnection | list[dict[str, Any]], *, hours: float = 4, **fields: Any
-) -> Row:
+) -> dict[str, Any]:
     """Return the row of one objective, so many hours after the epoch."""
     con = ledger(found) if isinstance(found, list) else found
     one = Objectives(objectives=(objective(**fields),))
     (row,) = status(con, one, EPOCH + timedelta(hours=hours)).rows
-    return row
+    return dict(row)

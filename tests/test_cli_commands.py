@@ -14,6 +14,7 @@ import click
 import golden
 import pytest
 from click.testing import CliRunner
+from conftest import ROOT
 from otlp_build import request, span
 
 from tracekit.cli import COMMANDS, main
@@ -34,6 +35,7 @@ ASKING = {
     "sessions": ["--limit", "5"],
     "session": ["sim-001"],
     "detect": [],
+    "slo": ["replay", str(ROOT / "examples" / "slo.yaml")],
     "sql": ["SELECT session_id, cost_usd FROM sessions ORDER BY 1 LIMIT 3"],
     "schema": ["sessions"],
     "doctor": [],
@@ -121,6 +123,16 @@ def test_json_and_csv_agree(demo: str, name: str) -> None:
     lines = list(csv.DictReader(io.StringIO(text, newline="")))
     assert parsed
     assert [list(record) for record in parsed] == [list(line) for line in lines]
+
+
+def test_the_objectives_of_the_demo(demo: str) -> None:
+    """Of the example file one objective is met, one undecided, and one missed, which fails."""
+    assert demo
+    at = ["examples/slo.yaml", "--lake", ".tracekit-demo", "--at", "2026-01-18"]
+    result = run("slo", str(ROOT / at[0]), *at[1:])
+    assert (result.exit_code, result.stderr) == (1, "Gate failed: coding-verified (missed)\n")
+    lines = [f"$ tracekit slo {' '.join(at)}", "", *result.stdout.splitlines()]
+    golden.check("slo.txt", stripped("\n".join([*lines, *result.stderr.splitlines()])))
 
 
 def test_the_report_adds_up(demo: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from lake_build import imported, new_lake
@@ -20,20 +20,21 @@ if TYPE_CHECKING:
 
 HOURS = [*spread(0, 10, 0), *spread(1, 8, 2), *spread(3, 1, 1)]
 """Ratios 1, 0.8, nothing, 0.5."""
-SLICES = {"budgeting_method": "Timeslices", "time_slice_window": "1h", "time_slice_target": 0.9}
+SLICES: dict[str, Any] = {
+    "budgeting_method": "Timeslices",
+    "time_slice_window": "1h",
+    "time_slice_target": 0.9,
+}
 PAGE = {"severity": "page", "budget": 0.5, "long": "2h", "short": "1h"}
-RATIOS = {"budgeting_method": "RatioTimeslices", "time_slice_window": "1h"}
+RATIOS: dict[str, Any] = {"budgeting_method": "RatioTimeslices", "time_slice_window": "1h"}
 
 
 def test_occurrences() -> None:
     """19 of 22 tasks are good; of a budget of 2.2 tasks 3 are spent: 136 %."""
     row = status_of(tasks_at(HOURS))
     assert (row["good"], row["bad"], row["sli"]) == (19, 3, pytest.approx(19 / 22))
-    assert (row["budget_unit"], row["budget"], row["budget_spent"]) == (
-        "tasks",
-        pytest.approx(2.2),
-        3,
-    )
+    assert (row["budget_unit"], row["budget_spent"]) == ("tasks", 3)
+    assert row["budget"] == pytest.approx(2.2)
     assert row["budget_left"] == pytest.approx(1 - 3 / 2.2)
 
 
@@ -54,7 +55,7 @@ def test_ratio_timeslices() -> None:
 
 
 @pytest.mark.parametrize("method", [{}, SLICES, RATIOS])
-def test_unmeasured_time_is_not_uptime(method: dict[str, str]) -> None:
+def test_unmeasured_time_is_not_uptime(method: dict[str, Any]) -> None:
     """One perfect hour of four does not make an objective met; nor does no data."""
     hour = {"time_slice_window": "1h"} | method
     row = status_of(tasks_at(spread(0, 500, 0)), **hour)

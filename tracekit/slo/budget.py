@@ -74,12 +74,8 @@ class Rule:
 
 def rules(objective: Objective) -> tuple[Rule, ...]:
     """Return the rules of an objective: those that its period has, at rates its budget allows."""
-    most = _most(objective)
-    return tuple(
-        replace(rule, burn=min(rule.burn, most))
-        for rule in _measurable(objective)
-        if rule.burn >= 1
-    )
+    most, made = _most(objective), _measurable(objective)
+    return tuple(replace(rule, burn=min(rule.burn, most)) for rule in made if rule.burn >= 1)
 
 
 def adjusted(objective: Objective) -> list[str]:
@@ -101,10 +97,8 @@ def adjusted(objective: Objective) -> list[str]:
             f"fire at a burn below 1, which spends less than the budget: {_list(slow)}."
         )
     if fine:
-        length = shorthand(objective.slice_s)
-        notes.append(
-            f"{objective.name}: left out, shorter than a slice of {length}: {_list(fine)}."
-        )
+        why = f"left out, shorter than a slice of {shorthand(objective.slice_s)}"
+        notes.append(f"{objective.name}: {why}: {_list(fine)}.")
     return notes
 
 
