@@ -114,8 +114,18 @@ def test_what_counts_is_said_in_sql() -> None:
     indicator = {"where": "agent_name = 'a'", "not_counted": "stop_fault = 'U' -- theirs"}
     row = status_of(rows, indicator=indicator)
     assert (row["good"], row["bad"], row["not_counted"]) == (6, 2, 1)
-    slow = {"good": "true", "bad": "duration_s > 5 OR error('x')"}
-    assert status_of(rows[:3], indicator=slow | {"bad": "duration_s > 5"})["bad"] == 3
+    slow = {"good": "true", "bad": "duration_s > 5"}
+    assert status_of(rows[:3], indicator=slow)["bad"] == 3
+
+
+def test_what_cannot_be_computed_of_a_task_does_not_match() -> None:
+    """A predicate that fails on one task says nothing of that task, and spoils no other."""
+    rows = [
+        task("a", outcome="success", agent_name="7"),
+        task("b", outcome="failure", agent_name="seven"),
+    ]
+    row = status_of(rows, indicator={"where": "CAST(agent_name AS INTEGER) = 7"})
+    assert (row["good"], row["bad"]) == (1, 0)
 
 
 def test_inferred_outcomes_are_no_verified_ones() -> None:

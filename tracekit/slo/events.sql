@@ -57,7 +57,7 @@ selected AS (
             ELSE 'undetermined'
         END AS verdict
     FROM judged
-    WHERE {where}
+    WHERE TRY({where})
 )
 SELECT
     e.at_ns,
@@ -69,6 +69,9 @@ SELECT
     CASE WHEN e.verdict = 'undetermined' THEN 1 ELSE 0 END AS undetermined,
     CASE WHEN e.verdict = 'not_counted' THEN 1 ELSE 0 END AS not_counted,
     CASE WHEN e.verdict = 'bad' AND e.stop_fault = 'P' THEN coalesce(e.provider, '') END AS incident,
-    s.weight <> 1 AND {only_kept} AS sampled
+    -- Where the dropped sessions are here too, each speaks for itself alone.
+    s.weight IS DISTINCT FROM 1
+        AND s.session_id IS NOT NULL
+        AND (SELECT bool_and(kept) FROM sessions) AS sampled
 FROM selected AS e
 LEFT JOIN sessions AS s ON e.session_id = s.session_id

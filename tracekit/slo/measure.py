@@ -98,19 +98,17 @@ def load_events(
     indicator = objective.indicator
     # A line of its own: a predicate may end in a comment.
     predicates = {key: f"(\n{sql}\n)" for key, sql in indicator.predicates().items()}
-    kept = fetch(con, "SELECT coalesce(bool_and(kept), true) AS only FROM sessions")[0]["only"]
     con.execute(
         _sql("events").format(
             **{"where": "true", "not_counted": "NULL::BOOLEAN", **predicates},
             truth=text(indicator.truth),
             sources="[" + ", ".join(map(text, indicator.sources)) + "]::VARCHAR[]",
             undetermined_is_bad=str(indicator.undetermined == "bad").lower(),
-            only_kept=str(kept).lower(),
             from_ns=from_ns,
             to_ns=to_ns,
         )
     )
-    (row,) = fetch(con, "SELECT count(*) FILTER (WHERE sampled) AS tasks FROM slo_events")
+    (row,) = fetch(con, _sql("sampled"))
     if row["tasks"]:
         raise UsageError(
             f"{objective.name}: {row['tasks']:,} tasks are of sampled sessions that stand for "
