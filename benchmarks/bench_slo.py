@@ -27,7 +27,7 @@ ROUNDS = 3
 START = datetime(2026, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=30)
 STEP_S = 300
-ONE = Objective(name="all", service="made", target=0.9, time_window="28d")
+ONE = Objective(name="all", service="made", target=0.9, time_window=28 * 86_400)
 SLICES = {
     "name": "slices",
     "budgeting_method": "Timeslices",

@@ -128,10 +128,7 @@ class Truth:
 
 @pytest.mark.slow
 def test_a_month_of_incidents(tmp_path: Path) -> None:
-    """What by the truth burns enough is told, and no page comes without an incident.
-
-    A sparse agent's short window may be empty just then: that costs a quarter of an hour at most.
-    """
+    """What by the truth burns enough is told, and no page comes without an incident."""
     plan = load("incident")
     document = yaml.safe_load(plan.model_dump_json())
     document["agents"]["back-office-agent"]["client"]["attempts"] = 1  # so that incidents are felt
@@ -150,6 +147,7 @@ def test_a_month_of_incidents(tmp_path: Path) -> None:
             if when is None:
                 continue
             told += 1
+            # A sparse agent's short window may be empty just then.
             reach = when + 900 * SECOND_NS
             assert any(
                 r["severity"] == rule.severity and r["start"] <= reach and r["end"] >= when
