@@ -3,6 +3,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
+KILLS ?= 20
+SEED ?= 1
+SESSIONS ?= 100000
 WARM := from tracekit.otlp.scan import scan; scan(b"").table
 # The pip that a Python 3.11 brings along does not find packages with extras in a list with hashes.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -19,7 +22,7 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-peers lint format types bench bench-overhead coverage-sim bench-sla sla-month lock clean $(PEERS)
+.PHONY: help demo test test-slow test-peers lint format types bench bench-overhead coverage-sim bench-sla sla-month kill-test soak lock clean $(PEERS)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +38,12 @@ test-slow: $(VENV)/.dev ## run the long ones: fuzzing, soak, comparisons with pe
 
 test-peers: $(VENV)/.dev $(PEERS)/.ready ## run one agent under other instrumentations and compare the sessions
 	@$(BIN)/python -m pytest -m "slow or not slow" tests/test_peers.py
+
+kill-test: $(VENV)/.dev ## kill the collector under load KILLS=20 times and look for what is lost
+	@PYTHONPATH=. $(BIN)/python tests/killing.py --kills $(KILLS) --seed $(SEED)
+
+soak: $(VENV)/.dev ## six hours of traffic in virtual time through the collector (some minutes)
+	@PYTHONPATH=. $(BIN)/python tests/soaking.py --sessions $(SESSIONS) --seed $(SEED)
 
 lint: $(VENV)/.dev ## check style and formatting
 	@$(BIN)/ruff check .

@@ -36,6 +36,8 @@ SETTINGS = JournalSettings(
     segment_bytes=MIB, quota_bytes=64 * MIB, lanes=1, fsync="never", keep_back_seconds=1e9
 )
 
+CAPACITY = Capacity(rows=60_000, decided=20_000)
+
 
 class Clock:
     """A clock that is told the time.
@@ -126,6 +128,7 @@ class Collector:
         box: Box,
         limits: Limits | None = None,
         settings: JournalSettings = SETTINGS,
+        capacity: Capacity = CAPACITY,
         *,
         models: bool = True,
     ) -> None:
@@ -138,6 +141,7 @@ class Collector:
             box: Where kept spans go.
             limits: When sessions are over.
             settings: Of the journal.
+            capacity: How much may wait.
             models: Whether sessions are judged and stored; otherwise all are kept, unseen.
         """
         self.clock = clock
@@ -149,7 +153,7 @@ class Collector:
         self.lake = Lake.open(folder / "lake", create=True)
         kind = Decider if models else KeepAll
         self.decider = kind(policies, folder / "journal" / "policies.json")
-        self.sessions = Sessions(Capacity(rows=60_000, decided=20_000), limits)
+        self.sessions = Sessions(capacity, limits)
         self.engine = Engine(
             self.journal,
             self.log,
