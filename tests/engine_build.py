@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from samplers.collector.outlet import Sink
     from samplers.policy_model import Judgement
     from samplers.session_types import DueSession, Limits
 
@@ -125,7 +126,7 @@ class Collector:
         folder: Path,
         policies: Sequence[Judgement],
         clock: Clock,
-        box: Box,
+        box: Sink,
         limits: Limits | None = None,
         settings: JournalSettings = SETTINGS,
         capacity: Capacity = CAPACITY,

@@ -61,7 +61,7 @@ CAPACITY: Final = Capacity(rows=200_000, decided=60_000)
 
 JOURNAL: Final = JournalSettings(
     segment_bytes=MIB,
-    quota_bytes=48 * MIB,
+    quota_bytes=128 * MIB,
     reserve_bytes=8 * MIB,
     segment_seconds=60,
     keep_back_seconds=120,
@@ -279,7 +279,7 @@ def request(spans: Iterable[bytes]) -> bytes:
     return b"".join(length_delimited(0x0A, *length_delimited(0x12, scope)))
 
 
-def soak(folder: Path, sessions: int, *, seed: int = 1, tick: int = 600) -> Soaked:
+def soak(folder: Path, sessions: int, *, seed: int = 1, tick: int = 1200) -> Soaked:
     """Play the traffic.
 
     Args:

@@ -95,6 +95,10 @@ def test_a_session_of_hours_pins_no_segments(tmp_path: Path) -> None:
     collector.finish()
     assert left(box) == expected(180)
     assert collector.journal.state()["pending_spans"] == 0
+    again = begun(tmp_path, box, clock)
+    assert again.sessions.pending_spans >= 180
+    again.finish()  # what was moved and exported is not exported again
+    assert left(box) == expected(180)
 
 
 def test_a_restart_finds_moved_spans_in_the_order_they_came(tmp_path: Path) -> None:

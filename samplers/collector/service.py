@@ -221,6 +221,7 @@ class Collector:
             ("kept", "Sessions kept."),
             ("spans", "Spans received."),
             ("late_spans", "Spans that came after the decision on their session."),
+            ("moved_spans", "Spans of long sessions that were moved out of old segments."),
             ("interim", "Interim decisions that left a session open."),
             ("pulled_back", "Sessions kept by hand after they were dropped."),
             ("decided_before", "Sessions an earlier run had decided."),
