@@ -58,12 +58,12 @@ def received() -> bytes:
     return message.SerializeToString()
 
 
-@pytest.fixture
-def left(tmp_path: Path) -> bytes:
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Return what leaves of it."""
     box, clock = Box(), Clock()
     clock.now = EPOCH_NS
-    collector = Collector(tmp_path, [SAMPLE], clock, box)
+    collector = Collector(tmp_path_factory.mktemp("collector"), [SAMPLE], clock, box)
     assert collector.engine.receive(received()) == Accepted()
     clock.now += 10 * SECOND
     collector.engine.tick(clock.now)
