@@ -30,7 +30,7 @@ from tracekit.otlp.tracestate import NEVER
 from tracekit.predicates import confined
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from samplers.policy_model import Judgement
@@ -123,6 +123,11 @@ class Decider:
     def live(self) -> Judgement:
         """The live policy."""
         return self._policies[0]
+
+    @property
+    def states(self) -> Mapping[str, State]:
+        """State of each policy by name."""
+        return self._states
 
     def replace(self, policies: Sequence[Judgement]) -> None:
         """Decide by other policies from now on; those of the same name keep their state."""

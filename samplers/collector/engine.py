@@ -23,6 +23,7 @@ from samplers.collector.intake import Intake
 from samplers.collector.mover import Mover
 from samplers.collector.outbox import Kept
 from samplers.collector.outlet import Outlet
+from samplers.collector.policy_counts import PolicyCounts
 from samplers.collector.pullback import pull_back
 from samplers.decision import DecisionRecord
 from samplers.session_types import LateSpans, Verdict
@@ -59,6 +60,7 @@ class Engine:
     Attributes:
         counts: What happened since the start, for metrics.
         weighted: Weights of the kept sessions added up: how many there were, by their word.
+        policies: What each policy would have kept, the live one and its shadows.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of a collector
@@ -85,6 +87,7 @@ class Engine:
         """
         self.counts: Counter[str] = Counter()
         self.weighted = 0.0
+        self.policies = PolicyCounts()
         self._journal = journal
         self._decisions = log
         self._sessions = sessions
@@ -231,6 +234,8 @@ class Engine:
             is_old = record is not made[number]
             its = Kept(number, one.key, one.rows, record, judged[number], is_old=is_old)
             self._count(record, is_old=is_old)
+            if not is_old:
+                self.policies.note(judged[number].decision, one)
             if record.keep:
                 leaving.append(its)
             else:

@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -54,6 +54,7 @@ class Family:
         self.labels = labels
         self._values: dict[Labels, Value] = {}
         self._functions: dict[Labels, Callable[[], float]] = {}
+        self._function: Callable[[], Mapping[Labels, float]] = dict
         self._lock = threading.Lock()
 
     def of(self, *labels: str) -> Value:
@@ -67,6 +68,10 @@ class Family:
         self._check(labels)
         self._functions[labels] = function
 
+    def ask_all(self, function: Callable[[], Mapping[Labels, float]]) -> None:
+        """Take all values, by their labels, from a function whenever they are looked at."""
+        self._function = function
+
     def _check(self, labels: Sequence[str]) -> None:
         if len(labels) != len(self.labels):
             raise ValueError(f"{self.name} has the labels {self.labels}, not {labels}")
@@ -79,6 +84,7 @@ class Family:
             numbers = {labels: value.value for labels, value in self._values.items()}
         for labels, function in list(self._functions.items()):
             numbers[labels] = function()
+        numbers.update(self._function())
         for labels, number in sorted(numbers.items()):
             yield f"{self.name}{self._spelled(labels)} {_number(number)}"
 

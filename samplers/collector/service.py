@@ -23,10 +23,12 @@ from samplers.collector.exporters.fanout import Exporters
 from samplers.collector.health import HealthServer
 from samplers.collector.ledger import Ledger
 from samplers.collector.metrics import Registry
+from samplers.collector.policy_counts import describe_budgets
 from samplers.collector.receivers.grpc import GrpcServerReceiver
 from samplers.collector.receivers.http import HttpServerReceiver
 from samplers.collector.settings import parts
 from samplers.decisions import DecisionLog
+from samplers.documents import DocumentError
 from samplers.journal import Journal
 from samplers.pending import Capacity
 from samplers.sessions import Sessions
@@ -90,11 +92,12 @@ class Collector:
         self._sessions = Sessions(Capacity(decided=remembered), self._limits())
         self._exporters = Exporters(settings.exporters, settings.queues_folder, self.registry)
         undo.callback(self._exporters.stop)
+        self._decider = Decider(self._watch.policies, folder / "policies.json")
         self.engine = Engine(
             self._journal,
             self._decisions,
             self._sessions,
-            Decider(self._watch.policies, folder / "policies.json"),
+            self._decider,
             sink=self._exporters if settings.exporters else None,
             ledger=_ledger(settings),
         )
@@ -235,6 +238,14 @@ class Collector:
             "tracekit_weighted_sessions",
             "Weights of the kept sessions added up; tracekit_sessions_total but for chance.",
         ).ask(lambda: engine.weighted)
+        engine.policies.describe(registry)
+        describe_budgets(registry, self._decider.states)
+        registry.counter(
+            "tracekit_stripped_bytes_total", "Bytes taken out of what was exported.", ("level",)
+        ).ask_all(lambda: {(level,): taken for level, taken in list(engine.stripped_bytes.items())})
+        registry.counter(
+            "tracekit_policy_refused_total", "Changed policy files that were wrong."
+        ).ask(lambda: float(self._watch.refused))
         for prefix, source in (
             ("pending", self._sessions.stats),
             ("journal", self._journal.state),
@@ -252,6 +263,7 @@ class PolicyWatch:
     Attributes:
         live: The live policy.
         policies: The live one, then those that are only counted.
+        refused: How often a changed file was wrong.
 
     Raises:
         TracekitError: One of them is wrong.
@@ -259,6 +271,7 @@ class PolicyWatch:
 
     def __init__(self, settings: PolicySettings) -> None:
         self._settings = settings
+        self.refused = 0
         self.live, self.policies = _read(settings)
         self._seen = self._stamps()
 
@@ -275,7 +288,9 @@ class PolicyWatch:
         try:
             self.live, self.policies = _read(self._settings)
         except TracekitError as error:
-            _log.error("the policy stays as it was: %s", error)
+            self.refused += 1
+            for line in error.lines() if isinstance(error, DocumentError) else [str(error)]:
+                _log.error("the policy stays as it was: %s", line)
             return False
         _log.warning("policy %s is taken over", self.live.name)
         return True

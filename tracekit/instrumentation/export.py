@@ -83,29 +83,35 @@ class BoundedProcessor(SpanProcessor):
     """Exports ended spans from a thread of its own; the host never waits for it.
 
     What does not fit is dropped, newest first, and counted. After a fork the child exports the
-    spans it started, the parent all others, each once.
+    spans it started, the parent all others, each once. An exporter that has a method `tend` is
+    called by it at least every `delay_s`, with or without spans.
 
     Attributes:
-        exporter: Where spans go; None in a forked child until it has made its own.
+        exporter: Where spans go; None until it is made, in a forked child too.
     """
 
     def __init__(
         self,
-        exporter: SpanExporter,
+        exporter: SpanExporter | None,
         limits: Limits | None = None,
         renew: Callable[[], SpanExporter] | None = None,
+        *,
+        sees_starts: bool = True,
     ) -> None:
         """Make a processor; its thread starts with the first span.
 
         Args:
-            exporter: Where spans go.
+            exporter: Where spans go; None to have it made by `renew`, from the thread.
             limits: How much waits, and how long.
             renew: Makes the exporter of a forked child, for one whose connections or files cannot
                 be shared with the parent.
+            sees_starts: Whether it is told of spans that start. Otherwise somebody else has seen
+                to it that a forked child is given its own spans only.
         """
         self.limits = limits or Limits()
         self.exporter: SpanExporter | None = exporter
         self._renew = renew
+        self._sees_starts = sees_starts
         self._inherited: SpanExporter | None = None
         self._closed = False
         self._close = True
@@ -131,7 +137,7 @@ class BoundedProcessor(SpanProcessor):
 
     def _after_fork(self) -> None:
         self._begin()
-        self._own = {}
+        self._own = {} if self._sees_starts else None
         if self._renew is not None:
             # Kept alive: closing it here would close what the parent still uses.
             self._inherited, self.exporter = self.exporter, None
@@ -238,6 +244,8 @@ class BoundedProcessor(SpanProcessor):
                 self._wake.get(timeout=self.limits.delay_s)
             self._woken = False
             self._drain()
+            if (tend := getattr(self.exporter, "tend", None)) is not None:
+                self._guard("tend", tend)
         self._drain()
         self._finish()
 
