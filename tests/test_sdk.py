@@ -24,11 +24,11 @@ from otlp_build import EPOCH_NS
 from samplers.collector.metrics import Registry
 from samplers.collector.receivers.http import HttpServerReceiver
 from samplers.collector.settings.receivers import HttpReceiver
-from samplers.documents import DocumentError
 from samplers.policy import parse, preset
 from samplers.sdk import SamplingExporter
 from samplers.sdk.core import Core
 from samplers.sdk.settings import Settings
+from tracekit.documents import DocumentError
 from tracekit.errors import UsageError
 from tracekit.instrumentation import runtime
 from tracekit.lake import Lake

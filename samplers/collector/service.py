@@ -28,11 +28,11 @@ from samplers.collector.receivers.grpc import GrpcServerReceiver
 from samplers.collector.receivers.http import HttpServerReceiver
 from samplers.collector.settings import parts
 from samplers.decisions import DecisionLog
-from samplers.documents import DocumentError
 from samplers.journal import Journal
 from samplers.pending import Capacity
 from samplers.sessions import Sessions
 from samplers.warm import warm
+from tracekit.documents import DocumentError
 from tracekit.errors import TracekitError, UsageError
 from tracekit.lake.lake import Lake
 
