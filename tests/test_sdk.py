@@ -295,6 +295,8 @@ def test_without_spans_the_exporter_is_shut_down_too() -> None:
     assert kept.is_shut
 
 
+LEAKS = re.compile(r"nanobind: | - leaked | - \.\.\. skipped|See https://nanobind")
+
 HOST = """
 import os, sys
 import tracekit
@@ -336,7 +338,9 @@ def test_a_forked_child_decides_its_own_sessions(tmp_path: Path) -> None:
         env=dict(os.environ),
         timeout=600,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    # DuckDB's binding complains that the child ends without closing what its parent opened.
+    said = [line for line in done.stderr.splitlines() if not LEAKS.match(line)]
+    assert (done.returncode, said) == (0, [])
     assert Counter((tmp_path / "lines").read_text().split()) == {
         "before": 1, "child": 1, "parent": 1,
     }  # fmt: skip

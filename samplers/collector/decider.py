@@ -101,17 +101,20 @@ class Decider:
     Args:
         policies: The live policy, then those that are only counted.
         file: Where the state is kept; made by `save`. The frozen baselines are beside it.
+        threads: Threads of DuckDB; all cores by default.
 
     Raises:
         InputError: A file holds something else.
     """
 
-    def __init__(self, policies: Sequence[Judgement], file: Path | None = None) -> None:
+    def __init__(
+        self, policies: Sequence[Judgement], file: Path | None = None, threads: int | None = None
+    ) -> None:
         self._policies = tuple(policies)
         self._file = file
         self._states: dict[str, State] = {}
         self._interim: dict[str, int] = {}
-        self._con = connection()
+        self._con = connection(threads)
         detectors.register(self._con)
         self._baselines = None if file is None else file.with_name("baselines.parquet")
         if file is not None and file.exists():

@@ -98,7 +98,7 @@ class Core(SpanExporter):
             self._journal,
             MemoryDecisions(),
             self._sessions,
-            Decider(policies),
+            Decider(policies, threads=1),  # the other cores are the host's
             sink=self._sink,
             ledger=ledger,
             clock=self._clock,

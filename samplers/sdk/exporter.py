@@ -34,8 +34,9 @@ _QUEUE: Final = Limits(queue=20_000, batch=2048, delay_s=1.0, exit_s=10.0)
 """Spans that wait for the thread; it is away for a second or so while it decides."""
 
 
-_EXIT_S: Final = 60.0
-"""At the end of the process, for the thread to come out of compiled code; it takes a second."""
+_EXIT_S: Final = 300.0
+"""At the end of the process, for the thread to come out of compiled code: a second, or as long as
+compiling takes where the package has never run."""
 
 
 class SamplingExporter(SpanExporter):
@@ -104,6 +105,8 @@ class SamplingExporter(SpanExporter):
             return Core(self._settings, self._exporter, self._gate)
 
     def _after_fork(self) -> None:
+        # What was pending is the parent's. Its DuckDB stays as it is: without its threads it can
+        # only be used or closed at the price of a crash.
         self._gate = threading.Lock()
 
     def _at_exit(self) -> None:

@@ -29,12 +29,17 @@ def listed(paths: Collection[str]) -> str:
     return f"[{', '.join(quoted(path) for path in paths)}]"
 
 
-def connection() -> duckdb.DuckDBPyConnection:
-    """Return an in-memory DuckDB that spills to the system's folder for temporary files."""
+def connection(threads: int | None = None) -> duckdb.DuckDBPyConnection:
+    """Return an in-memory DuckDB that spills to the system's folder for temporary files.
+
+    Args:
+        threads: Threads it may use, the calling one included; all cores by default.
+    """
     spill = Path(tempfile.gettempdir()) / "tracekit-spill"
-    return duckdb.connect(
-        config={"python_enable_replacements": False, "temp_directory": str(spill)}
-    )
+    con = duckdb.connect(config={"python_enable_replacements": False, "temp_directory": str(spill)})
+    if threads is not None:
+        con.execute(f"SET threads = {threads}")
+    return con
 
 
 def count(con: duckdb.DuckDBPyConnection, sql: str) -> int:
