@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from tracekit.cli import figures, output, terminal
+from tracekit.cli import output, terminal
 from tracekit.cli.waterfall import waterfall
+from tracekit.reports import figures
 from tracekit.reports.table import ColumnSpec, Kind, Table
 
 if TYPE_CHECKING:

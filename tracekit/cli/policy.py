@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tracekit.cli import options
-from tracekit.cli.figures import MISSING
 from tracekit.cli.output import emit
 from tracekit.otlp.tracestate import NEVER, encode_randomness, encode_threshold
+from tracekit.reports.figures import MISSING
 from tracekit.reports.table import ColumnSpec, Kind, Row, Table
 
 if TYPE_CHECKING:

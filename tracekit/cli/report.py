@@ -9,9 +9,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from tracekit.cli import options, terminal
-from tracekit.cli.figures import MISSING, percent, usd
 from tracekit.cli.output import emit
 from tracekit.reports import stops, success
+from tracekit.reports.figures import MISSING, percent, usd
 from tracekit.reports.table import Table, Value
 
 if TYPE_CHECKING:

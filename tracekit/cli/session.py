@@ -9,15 +9,12 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from tracekit.cli import options, terminal
-from tracekit.cli.figures import duration, figure, tokens, usd
 from tracekit.cli.output import emit
 from tracekit.cli.waterfall import waterfall
 from tracekit.reports import session
-from tracekit.reports.table import Kind
+from tracekit.reports.facts import session_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tracekit.reports.table import Row
 
 
@@ -56,49 +53,6 @@ def _head(head: Row) -> RichTable:
     card = RichTable.grid(padding=(0, 2, 0, 0))
     card.add_column(style="dim")
     card.add_column(overflow="fold")
-    for label, value in _lines(head):
-        if value:
-            card.add_row(label, Text(value, style=terminal.STYLES.get(value.split(",")[0], "")))
+    for label, value in session_facts(head):
+        card.add_row(label, Text(value, style=terminal.STYLES.get(value.split(",")[0], "")))
     return card
-
-
-def _lines(head: Row) -> Iterator[tuple[str, str]]:
-    yield "agent", _words(head, "agent_name", "workflow_name")
-    yield "model", _words(head, "model", "provider")
-    started = figure(head["started_at"], Kind.TIME)
-    yield "started", f"{started} UTC, took {duration(head['duration_s'])}"
-    yield "outcome", f"{head['outcome']}, {head['outcome_source']}"
-    yield "stop", _stop(head)
-    yield "also", ", ".join(filter(None, str(head["stop_contributing"] or "").split(",")))
-    yield "raw", _words(head, "stop_raw", "stop_framework_raw")
-    yield "work", _work(head)
-    yield "cost", _cost(head)
-
-
-def _words(head: Row, *names: str) -> str:
-    return ", ".join(str(head[name]) for name in names if head[name])
-
-
-def _stop(head: Row) -> str:
-    fault = f", fault {head['stop_fault']}" if head["stop_fault"] not in {None, "-"} else ""
-    return (
-        f"{head['stop_reason']}{fault} (rule {head['stop_rule']}, evidence {head['stop_evidence']})"
-    )
-
-
-def _work(head: Row) -> str:
-    failed = f" ({head['tool_errors']} failed)" if head["tool_errors"] else ""
-    return (
-        f"{head['llm_calls'] or 0} model calls, {head['tool_calls'] or 0} tool calls{failed}; "
-        f"{tokens(head['input_tokens'])} tokens in, {tokens(head['output_tokens'])} out"
-    )
-
-
-def _cost(head: Row) -> str:
-    unpriced = head["unpriced_calls"]
-    cost = usd(head["cost_usd"], bound=bool(unpriced))
-    wasted = f", of which {usd(head['wasted_cost_usd'])} wasted" if head["wasted_cost_usd"] else ""
-    missing = (
-        f"; {unpriced} calls have no price ({head['cost_missing_reason']})" if unpriced else ""
-    )
-    return cost + wasted + missing

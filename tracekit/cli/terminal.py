@@ -13,7 +13,7 @@ from rich.style import Style
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from tracekit.cli.figures import MISSING, decimals, figure
+from tracekit.reports.figures import MISSING, decimals, figure
 from tracekit.reports.table import NUMERIC, Kind
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 from rich.text import Text
 
-from tracekit.cli.figures import duration, figure, tokens
 from tracekit.cli.terminal import shortened
-from tracekit.reports.table import Kind
+from tracekit.reports.facts import failed, step_cost, step_end, step_label, step_tokens
+from tracekit.reports.figures import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,41 +62,9 @@ def _text(row: Row, *, with_tokens: bool) -> tuple[str, str, str, str, str]:
     branch = str(row["branch"])
     cut = "… " if len(branch) > _DEEPEST else ""
     indent = cut + "".join(_LEVELS[level] for level in branch[-_DEEPEST:])
-    used = _tokens(row) if with_tokens else ""
-    return (indent + _label(row), duration(row["duration_s"]), used, _cost(row), _stop(row))
-
-
-def _label(row: Row) -> str:
-    operation, subject = row["operation"], row["subject"]
-    if operation in {None, "unknown", "other", "step"} or not subject:
-        return str(row["name"] or operation or "unnamed")
-    return f"{operation} {subject}"
-
-
-def _tokens(row: Row) -> str:
-    if row["input_tokens"] is None and row["output_tokens"] is None:
-        return ""
-    return f"{tokens(row['input_tokens'])} → {tokens(row['output_tokens'])}"
-
-
-def _cost(row: Row) -> str:
-    if row["cost_usd"] is None:
-        return "?" if row["billable"] else ""
-    return figure(row["cost_usd"], Kind.USD, 5) if row["cost_usd"] else ""
-
-
-def _stop(row: Row) -> str:
-    parts = []
-    if row["status"] == "error" or row["error_type"]:
-        status = row["http_status"]
-        parts.append(" ".join(str(part) for part in (status, row["error_type"]) if part) or "error")
-    elif row["stop_raw"] or row["stop_framework_raw"]:
-        parts.append(str(row["stop_raw"] or row["stop_framework_raw"]))
-    elif row["approval_status"]:
-        parts.append(str(row["approval_status"]))
-    if row["waste_reason"]:
-        parts.append("wasted")
-    return ", ".join(parts)
+    used = step_tokens(row) if with_tokens else ""
+    took = duration(row["duration_s"])
+    return (indent + step_label(row), took, used, step_cost(row), step_end(row))
 
 
 def _bar(row: Row, whole: float, width: int) -> str:
@@ -124,11 +92,10 @@ def _join(cells: Sequence[str], widths: Sequence[int]) -> str:
 def _styled(row: Row, cells: Sequence[str], widths: Sequence[int]) -> Text:
     line = Text(_join(cells, widths).rstrip())
     start = widths[0] + len(_GAP)
-    failed = row["status"] == "error" or bool(row["error_type"])
-    colour = "red" if failed else _COLOURS.get(str(row["operation"]), "dim")
+    colour = "red" if failed(row) else _COLOURS.get(str(row["operation"]), "dim")
     line.stylize(colour, start, start + widths[1])
     stop = sum(widths[:5]) + 5 * len(_GAP)
-    if failed:
+    if failed(row):
         line.stylize("red", stop)
     elif row["waste_reason"]:
         line.stylize("yellow", stop)

@@ -1,7 +1,7 @@
 """What a report returns: typed rows, and how each column wants to be read.
 
 Rows hold raw numbers in base units (a share is between 0 and 1, a duration in seconds, a cost in
-USD); rounding, units and layout are the printer's business (`tracekit/cli/output.py`).
+USD); rounding, units and layout are the printer's business (`figures.py`).
 """
 
 from __future__ import annotations
