@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/show_outcomes.py [FOLDER]
 
-FOLDER holds the recordings, `../shared/data` by default. Prints Markdown; docs/outcomes.md holds what
-printed. The exit code is 1 where a number of successes is not the labels'.
+FOLDER holds the recordings, `../shared/data` by default. Prints Markdown, which
+docs/outcomes.md holds. The exit code is 1 where a number of successes is not the labels'.
 """
 
 from __future__ import annotations

@@ -182,8 +182,8 @@ def _contracts(
         sums[*key, "eligible"] += int(verdict["eligible"])
         sums[*key, "excluded"] += int(verdict["excluded"])
         sums[*key, "counted"] += int(verdict["counted"])
-    for what, number in sorted(true.items()):
-        yield Line(f"{' '.join(what)}, calls", sums[what], number)
+    for of_class, number in sorted(true.items()):
+        yield Line(f"{' '.join(of_class)}, calls", sums[of_class], number)
     # Whoever worked over midnight has calls in the month after: a month of its own in the contract.
     first = min(verdict["period"] for verdict in judged)
     for verdict in judged:

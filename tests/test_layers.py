@@ -25,6 +25,8 @@ LAYERS = (
     ("tracekit.reports", "tracekit.testing"),
     ("tracekit.sla",),
     ("tracekit.simulation", "tracekit.slo"),
+    ("tracekit.pages",),
+    ("tracekit.notebooks",),
     ("tracekit.cli",),
 )
 """Lowest first. A module imports from the layers below its own, and from its own package.

@@ -20,6 +20,7 @@ COMMANDS = {
     "sessions": ("tracekit.cli.sessions", "List sessions: filter, sort."),
     "session": ("tracekit.cli.session", "One session's steps on a time axis."),
     "sla": ("tracekit.cli.sla", "What providers promised, what was kept, what it took from tasks."),
+    "ui": ("tracekit.cli.ui", "Look at sessions in the browser."),
     "detect": ("tracekit.cli.detect", "Failure modes found by rule, with their evidence."),
     "outcome": ("tracekit.cli.outcome", "Record whether a session or task succeeded."),
     "slo": ("tracekit.cli.slo", "Task objectives: budgets, burn rates, verdicts, gates."),

@@ -36,7 +36,7 @@ _SHORTEST = sessions_report.Order("spans", descending=False, limit=1)
     help="Folder of the demo's lake.",
 )
 def command(lake: Path) -> None:
-    """Import simulated sessions into a lake of their own, and show what it answers."""
+    """Import simulated sessions into a lake of their own, show its answers, and write a page."""
     _fill(lake)
     question = Question(lake, "table")
     heading(f"tracekit report --lake {lake}")
@@ -48,6 +48,9 @@ def command(lake: Path) -> None:
     session_id = str(found.rows[0]["session_id"])
     heading(f"tracekit session {session_id} --lake {lake}")
     session.show(question.ask(lambda con: session_report.session(con, session_id)))
+    page = lake.with_name(f"{lake.name}.html")
+    heading(f"tracekit report --html {page} --lake {lake}")
+    report.write_page(question, page)
     _next(lake)
 
 
@@ -80,6 +83,7 @@ def _next(lake: Path) -> None:
     for words in (
         f"tracekit report --by agent_name --lake {lake}",
         f"tracekit cost --by agent,model --lake {lake}",
+        f"tracekit ui --lake {lake}",
         f"tracekit sessions --where \"outcome = 'failure'\" --sort cost_usd --lake {lake}",
         "tracekit import PATH...          your own recordings, into ./.tracekit",
     ):

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tracekit import sla
 from tracekit.cli import options, terminal
-from tracekit.cli.figures import nines, percent
+from tracekit.reports.figures import nines, percent
 from tracekit.cli.output import emit
 from tracekit.documents import DocumentError
 from tracekit.errors import UsageError

@@ -10,7 +10,7 @@ import click
 import yaml
 
 from tracekit.cli import options
-from tracekit.cli.figures import duration
+from tracekit.reports.figures import duration
 from tracekit.cli.output import emit
 from tracekit.documents import DocumentError
 from tracekit.errors import UsageError

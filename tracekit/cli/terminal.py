@@ -13,7 +13,7 @@ from rich.style import Style
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from tracekit.reports.figures import MISSING, decimals, figure
+from tracekit.reports.figures import MISSING, cells, decimals, figure
 from tracekit.reports.table import NUMERIC, Kind
 
 if TYPE_CHECKING:
@@ -167,16 +167,9 @@ def _columns(table: Table) -> list[_Column]:
 
 
 def _column(spec: ColumnSpec, rows: Sequence[Row]) -> _Column:
-    places = decimals(spec.kind, [row[spec.name] for row in rows])
-    cells = []
-    for row in rows:
-        text = figure(row[spec.name], spec.kind, places)
-        if spec.bound is not None and row[spec.bound] and text != MISSING:
-            text = "≥ 0" if text.startswith("<") else f"≥ {text}"
-        cells.append(text)
     return _Column(
         header=spec.header,
-        cells=[" ".join(cell.split("\n")) for cell in cells],
+        cells=[" ".join(cell.split("\n")) for cell in cells(spec, rows)],
         right=spec.kind in NUMERIC,
         rank=spec.rank,
         least=_LEAST.get(spec.kind),

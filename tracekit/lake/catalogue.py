@@ -32,21 +32,41 @@ def connect(
         as_of_ns: Show outcomes as they were known then, UTC, ns since 1970; None for all.
     """
     con = connection()
+    con.execute("CREATE SCHEMA files")
     con.execute("CREATE SCHEMA lake")
     for table in TABLES:
         condition = "true"
         if table == "outcomes":
             condition = f"recorded_ns <= {_FAR if as_of_ns is None else int(as_of_ns)}"
         con.execute(
-            f"CREATE VIEW lake.{table} AS "
+            f"CREATE VIEW files.{table} AS "
             f"SELECT * FROM ({rows_of(root, manifest.parts, table, 'DATE')}) WHERE {condition}"
         )
+        con.execute(f"CREATE VIEW lake.{table} AS SELECT * FROM files.{table}")
     names = {
         table: ", ".join(column.name for column in columns) for table, columns in TABLES.items()
     }
     con.execute(statement("views.sql").format(**names))
     _confine(con, [path for table in TABLES for path in manifest.paths(root, table)])
     return con
+
+
+def narrow(con: duckdb.DuckDBPyConnection, sessions: str) -> None:
+    """Make all views of a connection show some sessions only; it may be called again.
+
+    What a view says of a session follows from the rows of that session alone, so it stays the same,
+    but is found without looking at the others: a view that resolves outcomes would read them all.
+
+    Args:
+        con: Connection from `connect`.
+        sessions: SELECT of one column session_id. `files.sessions` holds the stored columns of all.
+    """
+    con.execute(f"CREATE OR REPLACE TEMP TABLE shown_sessions AS {sessions}")
+    for table in TABLES:
+        con.execute(
+            f"CREATE OR REPLACE VIEW lake.{table} AS SELECT * FROM files.{table} "
+            "WHERE session_id IN (SELECT session_id FROM shown_sessions)"
+        )
 
 
 def _confine(con: duckdb.DuckDBPyConnection, paths: list[str]) -> None:

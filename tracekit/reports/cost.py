@@ -35,12 +35,13 @@ _NUMBERS = (
     ColumnSpec("wasted_cancelled_sibling_usd", Kind.USD, hidden=True),
     ColumnSpec("wasted_after_done_usd", Kind.USD, hidden=True),
 )
-_WASTE = {
+WASTE = {
     "wasted_failed_attempt_usd": "failed attempts",
     "wasted_duplicate_usd": "repeated work",
     "wasted_cancelled_sibling_usd": "cancelled siblings",
     "wasted_after_done_usd": "steps after the task was done",
 }
+"""Columns with the cost of wasted steps, by reason, and the reason in words."""
 
 
 def cost(
@@ -91,7 +92,7 @@ def _notes(total: dict[str, Any]) -> list[str]:
     if total["unpriced_calls"]:
         reasons = ", ".join(total["unpriced_reasons"] or [])
         notes.append(f"≥: {total['unpriced_calls']:,} calls have no known price ({reasons}).")
-    waste = [f"{words} {total[name]:,.4f} USD" for name, words in _WASTE.items() if total[name]]
+    waste = [f"{words} {total[name]:,.4f} USD" for name, words in WASTE.items() if total[name]]
     if waste:
         notes.append(f"Wasted: {', '.join(waste)}.")
     return notes

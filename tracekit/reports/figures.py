@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from tracekit.reports.table import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from tracekit.reports.table import Value
+    from tracekit.reports.table import ColumnSpec, Row, Value
 
 MISSING = "\N{EN DASH}"
 """What stands for an unknown or inapplicable value."""
@@ -88,6 +88,24 @@ def percent(value: Value) -> str:
 def nines(value: Value) -> str:
     """Return an availability alone, with its unit: `99.950 %`."""
     return f"{value:.3%}".replace("%", " %") if isinstance(value, int | float) else "unknown"
+
+
+def share_range(low: Value, high: Value) -> str:
+    """Return both ends of a share's interval as percent, a dash between them, with the unit."""
+    ends = (f"{end * 100:.1f}" if isinstance(end, int | float) else "?" for end in (low, high))
+    return f"{MISSING.join(ends)} %"
+
+
+def cells(column: ColumnSpec, rows: Sequence[Row]) -> list[str]:
+    """Return a column's values as a table shows them: with as many decimals, and ≥ for bounds."""
+    places = decimals(column.kind, [row[column.name] for row in rows])
+    texts = [figure(row[column.name], column.kind, places) for row in rows]
+    return [
+        ("≥ 0" if text.startswith("<") else f"≥ {text}")
+        if column.bound is not None and row[column.bound] and text != MISSING
+        else text
+        for text, row in zip(texts, rows, strict=True)
+    ]
 
 
 def duration(seconds: Value) -> str:

@@ -100,6 +100,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """Return a text in SQL quotes."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 @cache
 def _dimensions() -> dict[str, str]:
     text = resources.files("tracekit.reports").joinpath("dimensions.yaml").read_text("utf-8")
@@ -151,7 +156,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 @cache
-def _sql(name: str) -> str:
+def statement(name: str) -> str:
+    """Return one of the reports' SQL files, with its places in braces."""
     return resources.files("tracekit.reports").joinpath(f"{name}.sql").read_text("utf-8")
 
 
@@ -179,7 +185,7 @@ def report(
     """
     check_where(con, view, selection.where)
     keys = keys or Grouping({})
-    text = _sql(name).format(where=selection.sql(), **keys.parts(), **parts)
+    text = statement(name).format(where=selection.sql(), **keys.parts(), **parts)
     return [keys.renamed(row) for row in fetch(con, text, view=view)]
 
 

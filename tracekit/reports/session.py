@@ -84,7 +84,7 @@ def session(con: duckdb.DuckDBPyConnection, session_id: str) -> Session:
         UsageError: If no session begins with it, or several do.
     """
     head = _find(con, session_id)
-    wanted = _text(str(head["session_id"]))
+    wanted = query.literal(str(head["session_id"]))
     tasks = query.report(con, "session_tasks", "tasks", Selection(), session_id=wanted)
     spans = query.report(con, "session_steps", "spans", Selection(), session_id=wanted)
     return Session(
@@ -96,14 +96,16 @@ def session(con: duckdb.DuckDBPyConnection, session_id: str) -> Session:
 
 def exists(con: duckdb.DuckDBPyConnection, session_id: str, task_id: str | None = None) -> bool:
     """Return whether the lake has a session, or a task of it."""
-    view, condition = "sessions", f"session_id = {_text(session_id)}"
+    view, condition = "sessions", f"session_id = {query.literal(session_id)}"
     if task_id is not None:
-        view, condition = "tasks", f"{condition} AND task_id = {_text(task_id)}"
+        view, condition = "tasks", f"{condition} AND task_id = {query.literal(task_id)}"
     return bool(query.fetch(con, f"SELECT 1 FROM {view} WHERE {condition} LIMIT 1"))
 
 
 def _find(con: duckdb.DuckDBPyConnection, session_id: str) -> dict[str, Any]:
-    found = query.report(con, "session_find", "sessions", Selection(), prefix=_text(session_id))
+    found = query.report(
+        con, "session_find", "sessions", Selection(), prefix=query.literal(session_id)
+    )
     if not found:
         raise UsageError(f"no session begins with {session_id!r}; `tracekit sessions` lists them")
     if len(found) > 1 and found[0]["session_id"] != session_id:
@@ -111,10 +113,6 @@ def _find(con: duckdb.DuckDBPyConnection, session_id: str) -> dict[str, Any]:
         more = ", ..." if len(found) > 3 else ""  # noqa: PLR2004 - as many as are named
         raise UsageError(f"several sessions begin with {session_id!r}: {names}{more}")
     return found[0]
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _steps(spans: Sequence[dict[str, Any]]) -> Iterator[Row]:
