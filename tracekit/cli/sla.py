@@ -14,11 +14,11 @@ from rich.text import Text
 
 from tracekit import sla
 from tracekit.cli import options, terminal
-from tracekit.reports.figures import nines, percent
 from tracekit.cli.output import emit
 from tracekit.documents import DocumentError
 from tracekit.errors import UsageError
 from tracekit.reports import query
+from tracekit.reports.figures import nines, percent
 from tracekit.sla import evidence, reading, tables
 from tracekit.sla.chains import TARGET
 from tracekit.sla.relations import FAR_NS

@@ -10,10 +10,10 @@ import click
 import yaml
 
 from tracekit.cli import options
-from tracekit.reports.figures import duration
 from tracekit.cli.output import emit
 from tracekit.documents import DocumentError
 from tracekit.errors import UsageError
+from tracekit.reports.figures import duration
 from tracekit.reports.table import ColumnSpec, Kind, Table
 from tracekit.slo import openslo, prometheus
 from tracekit.slo.budget import adjusted, budget_s, rules
