@@ -22,13 +22,18 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-peers lint format types bench bench-overhead coverage-sim bench-sla sla-month kill-test soak lock clean $(PEERS)
+.PHONY: help demo test test-slow test-peers lint format types bench bench-overhead coverage-sim bench-sla sla-month kill-test soak notebooks lock clean $(PEERS)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.runtime ## install tracekit and show a report on real or simulated agent sessions
+demo: $(VENV)/.runtime ## install tracekit, show a report on simulated agent sessions, and write it as a page
 	@$(BIN)/tracekit demo
+
+LAKE := .tracekit-demo
+
+notebooks: $(VENV)/.dev ## run the notebooks over a lake (LAKE=DIR), into build/notebooks as .html and .ipynb
+	@TRACEKIT_LAKE=$(LAKE) $(BIN)/python -m tracekit.notebooks.export build/notebooks
 
 test: $(VENV)/.dev ## run the tests (a few minutes)
 	@$(BIN)/python -m pytest -m "not slow"

@@ -75,7 +75,7 @@ def _(lake, selection):
 def _(lake, selection):
     order = sessions.Order("wasted_cost_usd", limit=10)
     wasteful = lake.read(lambda con: sessions.sessions(con, selection, order))
-    mo.Html(fragment([listing(wasteful, "The sessions that wasted most.")]))
+    mo.Html(fragment([listing(wasteful, title="The ten sessions that wasted most")]))
     return
 
 

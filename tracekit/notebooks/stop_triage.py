@@ -61,7 +61,8 @@ def _(table):
 def _(chosen, code, lake):
     mo.stop(code.value is None, mo.md("Choose a stop code to see its latest sessions."))
     selection = where(chosen | {"stop_reason": code.value})
-    mo.Html(fragment([listing(lake.read(lambda con: sessions.sessions(con, selection)))]))
+    latest = lake.read(lambda con: sessions.sessions(con, selection))
+    mo.Html(fragment([listing(latest, title="The latest sessions with this stop code")]))
     return
 
 

@@ -19,6 +19,7 @@ def listing(
     says: str = "",
     link: Callable[[Row], str] | None = None,
     without: Collection[str] = (),
+    title: str | None = None,
 ) -> Listing:
     """Return the columns a terminal would show, written as there.
 
@@ -27,18 +28,19 @@ def listing(
         says: A sentence to read first.
         link: Where the first cell of a row leads.
         without: Columns to leave out.
+        title: What is listed, where that is not the table's own title; its notes stay out then.
     """
     columns = [
         column for column in table.columns if not column.hidden and column.name not in without
     ]
     texts = [_texts(column, table.rows) for column in columns]
     return Listing(
-        title=table.title,
+        title=table.title if title is None else title,
         says=says,
         columns=tuple((" ".join(c.header.split("\n")), _look(c.kind)) for c in columns),
         rows=tuple(zip(*texts, strict=True)),
         links=tuple(link(row) for row in table.rows) if link else (),
-        notes=table.notes,
+        notes=table.notes if title is None else (),
     )
 
 

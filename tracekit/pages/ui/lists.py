@@ -156,6 +156,7 @@ def _page(
             found.table,
             link=lambda row: session_address(str(row["session_id"])),
             without=("outcome_source", "tool_calls"),
+            title="",
         )
     return page(
         "sessions.html",
@@ -164,7 +165,7 @@ def _page(
         mistake=mistake,
         found=found,
         count=_count(found),
-        listing=table and replace(table, title=""),
+        listing=table,
         stops=codes,
         detectors=list(detectors.load().detectors),
         outcomes=OUTCOMES,
