@@ -11,7 +11,9 @@ import statistics
 import tempfile
 import threading
 import urllib.request
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ledger
 import measure
@@ -20,6 +22,9 @@ from tracekit.lake import Lake
 from tracekit.pages.ui.server import Server
 from tracekit.reports.query import Selection
 from tracekit.reports.sessions import Order, sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SESSIONS = 655_000
 ROUNDS = 5
@@ -62,13 +67,12 @@ def run() -> list[measure.Result]:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             for name, (path, selection, order) in PAGES.items():
                 assert fetched(server, path).count('href="/session/') == 50
-                rivals = {f"ui, {name}, {calls}": lambda path=path: fetched(server, path)}
+                rivals: dict[str, Callable[[], object]] = {
+                    f"ui, {name}, {calls}": partial(fetched, server, path)
+                }
                 if selection is not None:
-                    rivals |= {
-                        f"plain view, {name}": lambda s=selection, o=order: lake.read(
-                            lambda con: sessions(con, s, o)
-                        )
-                    }
+                    view = partial(sessions, selection=selection, order=order)
+                    rivals[f"plain view, {name}"] = partial(lake.read, view)
                 results += _lines(measure.interleave(rivals, ROUNDS))
             server.shutdown()
     return results
