@@ -48,7 +48,7 @@ def burned(
     return len(outcomes), outcomes.count("failure")
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     events=EVENTS,
     method=st.sampled_from(

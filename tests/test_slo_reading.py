@@ -193,7 +193,7 @@ def objectives(draw: st.DrawFn) -> Objectives:
     return Objectives(objectives=tuple(made))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(objectives())
 def test_openslo_round_trip(before: Objectives) -> None:
     """What is exported is read back as it was, and exported again letter by letter."""
@@ -203,7 +203,7 @@ def test_openslo_round_trip(before: Objectives) -> None:
     assert openslo.dump(after) == text
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(objectives())
 def test_the_own_form_comes_back(before: Objectives) -> None:
     """What `tracekit slo import` prints is the same objectives."""

@@ -88,7 +88,7 @@ def _wrong_predicates(objective: Objective) -> Iterator[tuple[str, int, str]]:
     indicator = objective.indicator
     for key, predicate in indicator.predicates().items():
         try:
-            names = _checker().check(predicate)
+            names = _names(predicate)
         except PredicateError as error:
             yield key, error.line, str(error)
             continue
@@ -101,6 +101,12 @@ def _wrong_predicates(objective: Objective) -> Iterator[tuple[str, int, str]]:
                     "that is `truth: proxy`"
                 ),
             )
+
+
+@cache
+def _names(predicate: str) -> frozenset[str]:
+    """Return the columns of a predicate; files say the same few again and again."""
+    return _checker().check(predicate)
 
 
 @cache
