@@ -69,15 +69,15 @@ def whole(root: Path) -> None:
         chains(con)
 
 
-def run(attempts: int = ATTEMPTS) -> list[measure.Result]:
+def run(attempts: int = ATTEMPTS, rounds: int = ROUNDS) -> list[measure.Result]:
     """Ask the same question both ways, in turns, and then all of the report."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "lake"
         ledger.write_month(root, round(attempts / PER_TASK))
-        return measured(root)
+        return measured(root, rounds)
 
 
-def measured(root: Path) -> list[measure.Result]:
+def measured(root: Path, rounds: int) -> list[measure.Result]:
     """Measure over a lake that is there."""
     terms = reading.load(TERMS)
     hand, mine = by_hand(root), by_library(root, terms)
@@ -88,16 +88,16 @@ def measured(root: Path) -> list[measure.Result]:
         "contract, indicators and losses": lambda: by_library(root, terms),
         "all of `tracekit sla`": lambda: whole(root),
     }
-    seconds = measure.interleave(rivals, ROUNDS)
+    seconds = measure.interleave(rivals, rounds)
     base = seconds["one query by hand"]
     results = []
-    for name, rounds in seconds.items():
-        median = statistics.median(rounds)
+    for name, taken in seconds.items():
+        median = statistics.median(taken)
         rate = f"{hand['attempts'] / median / 1e6:.1f} M attempts/s"
-        ratio = f"{measure.ratio_of(base, rounds):.2f}x the query" if rounds is not base else ""
+        ratio = f"{measure.ratio_of(base, taken):.2f}x the query" if taken is not base else ""
         results.append(measure.Result(name, median, rate, ratio))
     return results
 
 
 if __name__ == "__main__":
-    measure.show(run(int(sys.argv[1]) if len(sys.argv) > 1 else ATTEMPTS))
+    measure.show(run(*map(int, sys.argv[1:])))

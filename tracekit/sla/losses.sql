@@ -1,5 +1,5 @@
 -- Failed tasks, and of each the last attempt at the first model call it needed that failed for good.
--- Reads  sla_tasks, sla_attempts. {keys} is the grouping, {where} a condition over the columns of tasks.
+-- Reads  sla_tasks, sla_failed. {keys} is the grouping, {where} a condition over the columns of tasks.
 -- Makes  sla_lost (a row per failed task), sla_lost_calls (at most one row per failed task).
 
 CREATE OR REPLACE TEMP TABLE sla_lost AS
@@ -12,30 +12,11 @@ WHERE outcome = 'failure' AND start_ns >= {from_ns} AND start_ns < {to_ns} AND {
 
 -- For good: no attempt of the call succeeded, and no later call of the same agent for the same task did.
 CREATE OR REPLACE TEMP TABLE sla_lost_calls AS
-WITH failed AS (
+WITH lost AS (
     SELECT c.*
-    FROM sla_attempts AS c
+    FROM sla_failed AS c
     JOIN sla_lost AS t ON t.session_id = c.session_id AND t.task_id = c.task_id
-    WHERE c.failure_class IS NOT NULL AND c.is_final AND NOT c.is_aborted AND coalesce(c.essential, TRUE)
-),
-failed_tasks AS (
-    SELECT DISTINCT session_id, task_id FROM failed
-),
-answered AS (
-    SELECT a.session_id, a.task_id, a.agent_name, max(a.start_ns) AS last_ns
-    FROM sla_attempts AS a
-    JOIN failed_tasks AS t ON t.session_id = a.session_id AND t.task_id = a.task_id
-    WHERE a.failure_class IS NULL
-    GROUP BY a.session_id, a.task_id, a.agent_name
-),
-lost AS (
-    SELECT c.*
-    FROM failed AS c
-    LEFT JOIN answered AS s
-        ON s.session_id = c.session_id
-        AND s.task_id = c.task_id
-        AND s.agent_name IS NOT DISTINCT FROM c.agent_name
-    WHERE coalesce(s.last_ns < c.end_ns, TRUE)
+    WHERE coalesce(c.essential, TRUE) AND NOT c.is_recovered
 ),
 first_lost AS (
     SELECT session_id, task_id, agent_name, span_id, end_ns

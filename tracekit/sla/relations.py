@@ -56,6 +56,9 @@ def prepare(con: duckdb.DuckDBPyConnection) -> Ledger:
         con: Connection with the lake's views.
     """
     (sampled,) = query.fetch(con, sql("sampled"))
+    ledger = Ledger("estimate", sampled["largest"]) if sampled["it"] else Ledger("ledger")
+    if query.fetch(con, sql("is_prepared")):
+        return ledger
     join = "JOIN sessions AS s ON s.session_id = a.session_id" if sampled["it"] else ""
     weight = "s.weight" if sampled["it"] else "1"
     con.execute(sql("relations").format(weight=weight, sessions=join))
@@ -63,7 +66,8 @@ def prepare(con: duckdb.DuckDBPyConnection) -> Ledger:
     con.register("sla_causes_import", pa.table({"code": [*rows], "cause": [*rows.values()]}))
     con.execute("CREATE OR REPLACE TEMP TABLE sla_causes AS FROM sla_causes_import")
     con.unregister("sla_causes_import")
-    return Ledger("estimate", sampled["largest"]) if sampled["it"] else Ledger("ledger")
+    con.execute(sql("failed"))
+    return ledger
 
 
 def grouping(

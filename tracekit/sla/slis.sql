@@ -1,10 +1,10 @@
 -- Three of the four service level indicators per group: how many were bad, of how many.
--- Reads  sla_calls, sla_tasks. {keys}, {names}, {group} are the grouping, {where} a condition over columns of tasks.
+-- Reads  sla_calls, sla_failed_calls, sla_tasks. {keys}, {names}, {group} are the grouping, {where} a condition over columns of tasks.
 -- Makes  a row per group and indicator: total and bad, with sums of squared weights beside them; undetermined tasks;
 --        recovered calls (they failed for good, and a later one made them good).
 
-WITH chosen AS NOT MATERIALIZED (
-    SELECT {keys} session_id, task_id, caller, is_final, failure_class, start_ns, end_ns, stands_for,
+WITH chosen AS (
+    SELECT {keys} is_final, failure_class, stands_for,
         -- The provider answered, and the answer is that it does not answer.
         coalesce(stop_class IN ('policy.model_refusal', 'policy.content_filtered'), FALSE) AS is_refused
     FROM sla_calls
@@ -21,28 +21,10 @@ attempt_sums AS (
     FROM chosen
     GROUP BY {group}
 ),
-failed AS (
-    SELECT * FROM chosen WHERE is_final AND failure_class IS NOT NULL
-),
-failed_tasks AS (
-    SELECT DISTINCT session_id, task_id FROM failed
-),
--- A call that failed for good was made good by one that its agent made afterwards for the same task: a fallback, or
--- a retry nobody declared.
-answered AS (
-    SELECT c.session_id, c.task_id, c.caller, max(c.start_ns) AS last_ns
-    FROM sla_calls AS c
-    JOIN failed_tasks AS t ON t.session_id = c.session_id AND t.task_id = c.task_id
-    WHERE c.failure_class IS NULL
-    GROUP BY c.session_id, c.task_id, c.caller
-),
 judged AS (
-    SELECT f.*, coalesce(s.last_ns >= f.end_ns, FALSE) AS is_recovered
-    FROM failed AS f
-    LEFT JOIN answered AS s
-        ON s.session_id = f.session_id
-        AND s.task_id = f.task_id
-        AND s.caller IS NOT DISTINCT FROM f.caller
+    SELECT {keys} session_id, task_id, caller, start_ns, end_ns, is_recovered, stands_for
+    FROM sla_failed_calls
+    WHERE start_ns >= {from_ns} AND start_ns < {to_ns} AND {where}
 ),
 -- A call that was to make one good which had failed, and failed too, is no loss of its own.
 merged AS (
