@@ -11,6 +11,7 @@ changed is written anew, its own unknown fields kept.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -91,30 +92,43 @@ def _literals(steps: Sequence[Step]) -> tuple[bytes, ...] | None:
     return heads if all(heads) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """How kept sessions leave.
+
+    Attributes:
+        level: Name of the level of the degrade ladder; empty for none.
+        strip: Takes out what is not to leave; None leaves all.
+        is_first_stage: Whether the operator vouches that nothing was sampled before.
+    """
+
+    level: str = ""
+    strip: Strip | None = None
+    is_first_stage: bool = False
+
+
 class Ladder:
-    """What leaves at each level of a policy: `strip` always, and the levels up to its own.
+    """What leaves at each level of a policy: without `strip` always, and the levels up to its own.
 
     Args:
         policy: The live policy; a shadow policy has no ladder.
+
+    Attributes:
+        whole: How sessions go to where nothing is taken out.
     """
 
     def __init__(self, policy: Judgement) -> None:
-        levels = getattr(policy, "degrade", ())
+        is_first = bool(getattr(policy, "input_unsampled", False))
         steps = list(getattr(policy, "strip", ()))
-        self._names = [""]
-        self._strips = [Strip(steps) if steps else None]
-        for level in levels:
+        self.whole = Leaving(is_first_stage=is_first)
+        self._levels = [Leaving("", Strip(steps) if steps else None, is_first)]
+        for level in getattr(policy, "degrade", ()):
             steps += level.steps
-            self._names.append(level.name)
-            self._strips.append(Strip(steps))
+            self._levels.append(Leaving(level.name, Strip(steps), is_first))
 
-    def name(self, level: int) -> str:
-        """Return the name of a level, empty for none; beyond the last one, that of the last."""
-        return self._names[min(level, len(self._names) - 1)]
-
-    def strip(self, level: int) -> Strip | None:
-        """Return what to do at a level, None for nothing; beyond the last one, as at the last."""
-        return self._strips[min(level, len(self._strips) - 1)]
+    def at(self, level: int) -> Leaving:
+        """Return how sessions leave at a level; beyond the last one, as at the last."""
+        return self._levels[min(level, len(self._levels) - 1)]
 
 
 def _name_of_event(data: bytes) -> bytes:

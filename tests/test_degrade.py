@@ -129,14 +129,23 @@ def test_the_lake_does_not_depend_on_what_is_taken_out(tmp_path: Path) -> None:
     assert found[0][1][0][1:] == ("truncated.mid_artifact", None, "u")
 
 
+CHANGED = """
+name: p
+baseline: 1
+input_unsampled: true
+strip: [{remove: [gen_ai.output.messages]}]
+"""
+
+
 def test_a_changed_policy_takes_out_what_it_says(tmp_path: Path) -> None:
-    """After a reload the steps are those of the new policy."""
+    """After a reload the steps, and what it vouches for, are those of the new policy."""
     collector, box = played(tmp_path, preset("keep-all"))
-    collector.engine.replace_policies(
-        [parse("p", "name: p\nbaseline: 1\nstrip: [{remove: [gen_ai.output.messages]}]")]
-    )
+    collector.engine.replace_policies([parse("p", CHANGED)])
     collector.engine.receive(sent(7))
     collector.clock.now += 10 * SECOND
     collector.engine.tick(collector.clock.now)
     assert [OUTPUT in texts(message) for message in left(box)] == [True] * 6 + [False]
+    assert [message.trace_state for message in left(box)] == [""] * 6 + ["ot=th:0"]
     collector.finish()
+    states = "SELECT coalesce(trace_state, ''), count(*) FROM spans GROUP BY 1 ORDER BY 1"
+    assert rows(collector.lake, states) == [("", 6), ("ot=th:0", 1)]

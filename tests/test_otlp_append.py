@@ -146,10 +146,13 @@ def test_threshold_is_only_raised(
         ("", Stage(1 << 55, HIGH), "ot=th:8"),
         ("", Stage(1 << 55, 5), ""),
         ("", Stage(ALWAYS, 5), ""),
+        ("a=1", Stage(ALWAYS, 5, is_first=True), "ot=th:0,a=1"),
+        ("ot=th:8", Stage(ALWAYS, 5, is_first=True), "ot=th:8"),
     ],
     ids=[
         "unknown", "kept-all", "was-inconsistent", "raised", "another-r", "last-erased", "trace-r",
         "first-stage", "first-stage-another-r", "first-stage-kept-all",
+        "vouched-for", "vouched-for-in-vain",
     ],
 )  # fmt: skip
 def test_tracestate_after_a_stage(state: str, stage: Stage, after: str) -> None:

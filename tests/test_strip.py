@@ -338,11 +338,11 @@ def test_a_level_includes_those_before_it() -> None:
     raw = one({"user.id": "u", "gen_ai.input.messages": "m", "gen_ai.output.messages": "m"})
     found = []
     for level in (0, 1, 2, 9):
-        strip = ladder.strip(level)
-        assert strip is not None
-        out = ExportTraceServiceRequest.FromString(strip(raw))
+        leaving = ladder.at(level)
+        assert leaving.strip is not None
+        out = ExportTraceServiceRequest.FromString(leaving.strip(raw))
         (message,) = out.resource_spans[0].scope_spans[0].spans
-        found.append((ladder.name(level), len(values(message)), values(message)["user.id"]))
+        found.append((leaving.level, len(values(message)), values(message)["user.id"]))
     mark = any_value("[redacted]")
     assert found == [("", 3, mark), ("short", 2, mark), ("bare", 1, mark), ("bare", 1, mark)]
-    assert Ladder(parse("p", "name: p")).strip(0) is None
+    assert Ladder(parse("p", "name: p")).at(0).strip is None

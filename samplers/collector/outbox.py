@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from samplers.collector.decider import Judged
     from samplers.decision import DecisionRecord
     from samplers.session_types import Rows
-    from samplers.strip import Strip
+    from samplers.strip import Leaving
 
 _MOST_BYTES: Final = 3 << 20
 """Of one request: most receivers take 4 MiB."""
@@ -76,8 +76,7 @@ def parcels(
     batch: Batch,
     kept: Iterable[tuple[Kept, Sequence[int]]],
     upto: int,
-    strip: Strip | None = None,
-    level: str = "",
+    leaving: Leaving,
 ) -> Iterator[Parcel]:
     """Yield requests of limited size, sessions one after the other.
 
@@ -85,8 +84,7 @@ def parcels(
         batch: The spans.
         kept: Sessions, and which rows of the batch leave.
         upto: The journal's watermark from before they were gathered.
-        strip: Takes out of their spans what is not to leave.
-        level: Name of the level of the degrade ladder that they leave at.
+        leaving: How they leave.
     """
     rows: list[int] = []
     tails: list[bytes] = []
@@ -94,11 +92,11 @@ def parcels(
 
     def packed() -> Parcel:
         parcel.spans = len(rows)
-        if strip is None:
+        if leaving.strip is None:
             parcel.request = select(batch.scan, rows, tails)
         else:
             whole = select(batch.scan, rows)
-            bare = strip(whole)
+            bare = leaving.strip(whole)
             parcel.stripped = len(whole) - len(bare)
             parcel.request = select(scan(bare), range(len(rows)), tails)
         return parcel
@@ -106,7 +104,7 @@ def parcels(
     for one, chosen in kept:
         parcel.keys.append(one.key)
         parcel.sizes.append(0)
-        for row, tail in zip(chosen, _tails(batch, one, chosen, level), strict=True):
+        for row, tail in zip(chosen, _tails(batch, one, chosen, leaving), strict=True):
             span = int(batch.scan.offsets[row, 1]) + len(tail)
             if rows and (size + span > _MOST_BYTES or len(rows) >= _MOST_SPANS):
                 yield packed()
@@ -121,11 +119,13 @@ def parcels(
         yield packed()
 
 
-def _tails(batch: Batch, one: Kept, rows: Sequence[int], level: str) -> list[bytes]:
+def _tails(batch: Batch, one: Kept, rows: Sequence[int], leaving: Leaving) -> list[bytes]:
     """Return what is appended to each span of a session."""
     record = one.record
-    stage = Stage(None if record.erase else record.threshold, _randomness(batch, one))
-    tails = suffixes(batch.scan, rows, stage, {_DEGRADE: level} if level else None)
+    known = None if record.erase else record.threshold
+    stage = Stage(known, _randomness(batch, one), leaving.is_first_stage)
+    level = {_DEGRADE: leaving.level} if leaving.level else None
+    tails = suffixes(batch.scan, rows, stage, level)
     if one.judged is None:
         return tails
     places = {row: place for place, row in enumerate(rows)}

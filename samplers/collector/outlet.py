@@ -132,7 +132,7 @@ class Outlet:
         leaving: list[Parcel] = []
         for (targets, level), chosen in groups.items():
             if self._ledger is not None and LAKE in targets:
-                self._store(parcels(batch, chosen, upto), self._ledger)
+                self._store(parcels(batch, chosen, upto, self.ladder.whole), self._ledger)
             if EXPORT in targets:
                 leaving += self._stripped(batch, chosen, upto, level)
         for parcel in leaving:
@@ -151,9 +151,9 @@ class Outlet:
     def _stripped(
         self, batch: Batch, chosen: Sequence[tuple[Kept, list[int]]], upto: int, level: int
     ) -> Iterator[Parcel]:
-        name = self.ladder.name(level)
-        for parcel in parcels(batch, chosen, upto, self.ladder.strip(level), name):
-            self.stripped_bytes[name] += parcel.stripped
+        leaving = self.ladder.at(level)
+        for parcel in parcels(batch, chosen, upto, leaving):
+            self.stripped_bytes[leaving.level] += parcel.stripped
             yield parcel
 
     def send(self) -> None:

@@ -13,7 +13,7 @@ span gets a second one only if it had one that must change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from tracekit.otlp.layout import STATE, TRACE
@@ -47,10 +47,13 @@ class Stage:
     Attributes:
         threshold: T it decided by; None where the probability is not known.
         randomness: R it decided by.
+        is_first: Whether somebody vouches that no stage was before it, so that a span without `th`
+            that it keeps with certainty may say `th:0`.
     """
 
     threshold: int | None
     randomness: int
+    is_first: bool = False
 
 
 def merged(tracestate: str, trace_id: int, stage: Stage) -> str:
@@ -70,7 +73,8 @@ def merged(tracestate: str, trace_id: int, stage: Stage) -> str:
     if stage.threshold is None or before.kept_with(trace_id) is False:
         after = before.erased()
     elif stage.threshold == ALWAYS:
-        after = before
+        says = stage.is_first and before.threshold is None
+        after = replace(before, threshold=ALWAYS) if says else before
     elif own != stage.randomness or own < stage.threshold:
         after = before.erased()
     else:

@@ -78,7 +78,7 @@ class JournalSettings(Settings):
 
 
 class SessionSettings(Settings):
-    """When a session is over, and what is remembered of it."""
+    """When a session is over, and what is remembered of it; a policy's own `sessions` wins."""
 
     root_delay: Duration = Field(
         default=5.0,
