@@ -6,10 +6,12 @@ anything, and NAME.ipynb with the same outputs. TRACEKIT_LAKE names the lake.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -54,10 +56,17 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for notebook in notebooks():
         (folder / f"{notebook.name}.html").write_text(html(notebook), encoding="utf-8")
-        command = [sys.executable, "-m", "marimo", "export", "ipynb", str(notebook.path)]
-        command += ["--output", str(folder / f"{notebook.name}.ipynb"), "--include-outputs"]
-        subprocess.run([*command, "--force"], check=True)  # noqa: S603 - marimo, on our own files
+        _ipynb(notebook, folder / f"{notebook.name}.ipynb")
         click.echo(f"Wrote {folder / notebook.name}.html and .ipynb")
+
+
+def _ipynb(notebook: Notebook, path: Path) -> None:
+    """Have marimo write a copy, for it leaves files of its own beside what it reads."""
+    with TemporaryDirectory() as folder:
+        copy = shutil.copy(notebook.path, folder)
+        command = [sys.executable, "-m", "marimo", "export", "ipynb", str(copy)]
+        command += ["--output", str(path), "--include-outputs", "--force"]
+        subprocess.run(command, check=True)  # noqa: S603 - marimo, on our own files
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from markupsafe import Markup
 
 from tracekit.pages.render import page, style, style_hash
-from tracekit.pages.sections import cost, failures, headline, reading, stops
+from tracekit.pages.sections import cost, failures, headline, reading, sla, stops
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tracekit.reports.query import Selection
 
-SECTIONS: Final = (headline, stops, cost, failures, reading)
+SECTIONS: Final = (headline, stops, cost, failures, sla, reading)
 """Modules of the parts of the report, in order."""
 
 
