@@ -130,3 +130,17 @@ def test_groups_are_estimated_each_by_itself() -> None:
         ("heavy", pytest.approx(0.9)),
         ("light", 0.0),
     ]
+
+
+def test_waste_that_was_not_seen_has_no_upper_end() -> None:
+    """No waste in the sample: the share is 0 there, and nothing bounds that of the others."""
+    rows = [{**one, "wasted_cost_usd": 0.0} for one in SAMPLE]
+    row = only_row(ledger(rows))
+    assert (row["wasted_share"], row["wasted_low"], row["wasted_high"]) == (0, 0, None)
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_every_column_has_its_value(*, sampled: bool) -> None:
+    """Each row has what the columns name, and nothing else."""
+    table = report(ledger(SAMPLE if sampled else [task("a")]))
+    assert {column.name for column in table.columns} == set(table.rows[0])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import sqrt
+from math import inf, sqrt
 from typing import TYPE_CHECKING, Any
 
 from tracekit.reports import query
 from tracekit.reports.table import ColumnSpec, Kind, Row
+from tracekit.stats.intervals import Estimate
 from tracekit.stats.special import normal_quantile
 from tracekit.stats.weighted import RatioSums, rate, ratio
 
@@ -17,17 +18,16 @@ if TYPE_CHECKING:
     import duckdb
 
     from tracekit.reports.query import Grouping, Selection
-    from tracekit.stats.intervals import Estimate
 
 COLUMNS = (
-    ColumnSpec("stands_for_tasks", Kind.NUMBER, title="stand for\nsome", rank=1),
+    ColumnSpec("stands_for_tasks", Kind.COUNT, title="stand\nfor"),
     ColumnSpec("unknown_weight_tasks", Kind.COUNT, hidden=True),
     ColumnSpec("covered_share", Kind.SHARE, hidden=True),
     ColumnSpec("cost_low_usd", Kind.USD, hidden=True),
     ColumnSpec("cost_high_usd", Kind.USD, hidden=True),
     ColumnSpec("wasted_low", Kind.SHARE, hidden=True),
     ColumnSpec("wasted_high", Kind.SHARE, hidden=True),
-    ColumnSpec("success_note", Kind.PROSE, rank=1),
+    ColumnSpec("success_note", Kind.PROSE, title="note on success", rank=4),
 )
 """What a report says beside the figures of a lake that has every session."""
 
@@ -64,6 +64,7 @@ def columns(plain: Sequence[ColumnSpec]) -> tuple[ColumnSpec, ...]:
     """Return the columns of such a report: those of a plain one, with more intervals."""
     shown = {
         "cost_usd": {"ends": ("cost_low_usd", "cost_high_usd")},
+        "cost_per_success_usd": {"ends": ("cost_per_success_low_usd", "cost_per_success_high_usd")},
         "wasted_share": {"ends": ("wasted_low", "wasted_high")},
         "top_stop": {"hidden": True},
         "top_stop_tasks": {"hidden": True},
@@ -150,6 +151,8 @@ def _cost_per_success(group: Mapping[str, Any]) -> Estimate:
 def _wasted(group: Mapping[str, Any]) -> Estimate:
     if group["cost_usd"] is None or group["wasted_cost_usd"] is None:
         return ratio(RatioSums(0, 0, 0, 0, 0, 0))
+    if group["wasted_cost_usd"] == 0:
+        return Estimate(0.0, 0.0, inf)  # none was seen, which does not bound what was not
     return ratio(
         RatioSums(
             n=group["units"],
