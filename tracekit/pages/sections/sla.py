@@ -45,7 +45,7 @@ def section(con: duckdb.DuckDBPyConnection, selection: Selection) -> Section:
             indicators(slis(con, where=where)),
             losses(waterfall(con, where=where)),
             listing(
-                promises(verdicts(con)), says="Of all calls in the lake, whatever is selected."
+                promises([{**one} for one in verdicts(con)]), says="Of all calls in the lake, whatever is selected."
             ),
         ),
     )
