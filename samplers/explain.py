@@ -14,6 +14,7 @@ from tracekit.otlp import tracestate
 from tracekit.otlp.tracestate import NEVER
 from tracekit.predicates import confined
 from tracekit.reports.session import session
+from tracekit.schema import DECISION, RECEIVED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +60,8 @@ class Explanation:
             that came before, which a lake does not tell.
         claims: Everything the policy says, in its order.
         features: Features of the session.
-        recorded: `kept` and `weight` as the ledger has them.
+        recorded: What the ledger has of the decision that was made; only `kept` and `weight` are
+            known where no collector made one.
         left_out: Parts of the policy that the decision leaves out.
         spans_known: Whether the spans are there, to read the incoming `rv` and `th` from.
     """
@@ -93,13 +95,16 @@ def explain(con: duckdb.DuckDBPyConnection, session_id: str, policy: Policy) -> 
                 "SELECT DISTINCT trace_id, trace_state FROM spans"
             ).fetchall()
         ]
+    recorded = {column.name: head[column.name] for column in (*RECEIVED, *DECISION)}
     randomness = threshold.randomness(key, traces)
+    if not traces and isinstance(recorded["randomness"], int):
+        randomness = recorded["randomness"]
     decision = _decided(policy, facts, randomness, threshold.incoming(randomness, traces))
     return Explanation(
         decision,
         tuple(_claims(policy, facts, randomness)),
         row,
-        {name: head[name] for name in sorted(features.DECIDED)},
+        recorded,
         _left_out(policy),
         bool(traces),
     )

@@ -87,7 +87,7 @@ def test_weights_add_up_to_the_census(tmp_path: Path) -> None:
     )
     assert everybody == 400
     assert abs(weighted - 400) < 5 * math.sqrt(400 * 0.25 * 0.75) / 0.25
-    assert math.isclose(weighted, collector.engine.weighted)
+    assert math.isclose(weighted, collector.engine.census.total.weight)
     assert math.isclose(weighted, kept * 4, rel_tol=1e-3)
 
 
@@ -206,7 +206,11 @@ def test_baselines_are_frozen_from_the_ledger_and_stay(tmp_path: Path) -> None:
     assert 0 < day < clock.now // (24 * 3600 * SECOND)
     collector.close()
     again = Collector(tmp_path, [SAMPLE], clock, Box())
+    again.engine.freeze(clock.now)
     assert again.decider.frozen_day == day
+    assert rows(again.lake, "SELECT max(day), count(DISTINCT frozen_ns) FROM baselines") == [
+        (day, 1)
+    ]
     again.close()
 
 

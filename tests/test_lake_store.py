@@ -127,6 +127,7 @@ def test_views_have_the_promised_columns(tmp_path: Path) -> None:
             "attempts": ["started_at", "date"],
             "outcomes": ["decided_at", "recorded_at", "date"],
             "detections": ["date"],
+            "baselines": ["date"],
         }
         assert names[len(declared) :] == added[table]
 

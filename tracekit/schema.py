@@ -113,7 +113,7 @@ DERIVED: tuple[str, ...] = ("spans", "sessions", "tasks", "attempts", "outcomes"
 
 TABLES: dict[str, tuple[Column, ...]] = {
     "spans": tuple(column for column in SPAN_COLUMNS if not column.internal),
-    **{name: _columns(_document()[name]) for name in (*DERIVED[1:], "detections")},
+    **{name: _columns(_document()[name]) for name in (*DERIVED[1:], "detections", "baselines")},
 }
 """Tables of the lake, by name. Views add columns computed on reading: `tracekit/lake/views.sql`."""
 

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from samplers import features, threshold
 from samplers.decide import decide
 from samplers.evaluate import Facts, evaluate
 from samplers.terms import Case, Decision, Matches, State
 from tracekit import detectors, models
-from tracekit.errors import InputError, TracekitError
+from tracekit.errors import InputError
 from tracekit.lake.decided import DETECTIONS
 from tracekit.lake.manifest import write_durably
 from tracekit.lake.sql import connection
@@ -100,7 +99,7 @@ class Decider:
 
     Args:
         policies: The live policy, then those that are only counted.
-        file: Where the state is kept; made by `save`. The frozen baselines are beside it.
+        file: Where the state is kept; made by `save`.
         threads: Threads of DuckDB; all cores by default.
 
     Raises:
@@ -116,11 +115,8 @@ class Decider:
         self._interim: dict[str, int] = {}
         self._con = connection(threads)
         detectors.register(self._con)
-        self._baselines = None if file is None else file.with_name("baselines.parquet")
         if file is not None and file.exists():
             self._restore(file)
-        if self._baselines is not None and self._baselines.exists():
-            self._restore_baselines(self._baselines)
 
     @property
     def live(self) -> Judgement:
@@ -162,25 +158,23 @@ class Decider:
         return int(self._con.execute(question).fetchall()[0][0])
 
     def freeze(self, lake: Lake, now_ns: int) -> None:
-        """Take what sessions usually cost, up to yesterday, from the ledger.
+        """Take what sessions usually cost, up to yesterday, from the ledger, and note it there.
 
         Args:
-            lake: The ledger; it has every session, kept or not.
+            lake: The ledger; it has every session, kept or not, and what was frozen before.
             now_ns: The time.
+
+        Raises:
+            LakeError: It cannot be read or written.
         """
-        before = self._con.sql("FROM baselines").to_arrow_table()
 
         def frozen(con: duckdb.DuckDBPyConnection) -> pa.Table:
-            detectors.restore(con, before)
-            detectors.freeze(con, before_ns=now_ns)
+            detectors.freeze(con, before_ns=now_ns, frozen_ns=now_ns)
             return con.sql("FROM baselines").to_arrow_table()
 
         rows = lake.read(frozen)
+        lake.add_baselines(detectors.to_lake(rows.filter(pc.equal(rows["frozen_ns"], now_ns))))
         detectors.restore(self._con, rows)
-        if self._baselines is not None and rows.num_rows > before.num_rows:
-            temporary = self._baselines.with_suffix(".tmp")
-            pq.write_table(rows, temporary)
-            temporary.replace(self._baselines)
 
     def save(self) -> None:
         """Write the state down."""
@@ -205,15 +199,6 @@ class Decider:
             raise InputError(
                 f"{file}: not the state of policies ({error}): remove it, floors, quotas and "
                 "budgets then begin anew"
-            ) from error
-
-    def _restore_baselines(self, file: Path) -> None:
-        try:
-            detectors.restore(self._con, pq.read_table(file))
-        except (OSError, pa.ArrowException, TracekitError) as error:
-            raise InputError(
-                f"{file}: not the baselines of cohorts ({error}): remove it, they are then taken "
-                "from the ledger again"
             ) from error
 
     def _facts(self, table: pa.Table, due: Sequence[DueSession], now_ns: int) -> _Found:

@@ -19,6 +19,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from samplers.collector.batch import Batch, gather
+from samplers.collector.census import Census
 from samplers.collector.intake import Intake
 from samplers.collector.mover import Mover
 from samplers.collector.outbox import Kept
@@ -59,7 +60,7 @@ class Engine:
 
     Attributes:
         counts: What happened since the start, for metrics.
-        weighted: Weights of the kept sessions added up: how many there were, by their word.
+        census: Sessions counted as they were decided.
         policies: What each policy would have kept, the live one and its shadows.
     """
 
@@ -86,7 +87,7 @@ class Engine:
             clock: Nanoseconds since 1970.
         """
         self.counts: Counter[str] = Counter()
-        self.weighted = 0.0
+        self.census = Census()
         self.policies = PolicyCounts()
         self._journal = journal
         self._decisions = log
@@ -173,9 +174,9 @@ class Engine:
         today = now_ns // _DAY
         if self._ledger is None or today == self._frozen_on:
             return
-        self._frozen_on = today
         if self._decider.frozen_day < today - 1:
             self._decider.freeze(self._ledger.lake, now_ns)
+        self._frozen_on = today
 
     def _decide_due(self, now_ns: int, most: int = _LAST) -> None:
         """Decide what is due, a batch at a time.
@@ -279,9 +280,8 @@ class Engine:
             self.counts["decided_before"] += 1
             return
         self.counts["sessions"] += 1
-        if record.keep:
-            self.counts["kept"] += 1
-            self.weighted += 1 / record.inclusion if record.inclusion else 0.0
+        self.counts["kept"] += record.keep
+        self.census.count(record)
 
     def pull_back(self, key: str, now_ns: int) -> DecisionRecord:
         """Keep a session that was dropped; call it from the thread that ticks.

@@ -126,13 +126,13 @@ def _tails(batch: Batch, one: Kept, rows: Sequence[int], leaving: Leaving) -> li
     stage = Stage(known, _randomness(batch, one), leaving.is_first_stage)
     level = {_DEGRADE: leaving.level} if leaving.level else None
     tails = suffixes(batch.scan, rows, stage, level)
-    if one.judged is None:
+    if one.judged is None and record.overruled_ns is None:
         return tails
     places = {row: place for place, row in enumerate(rows)}
     for place, row in enumerate(row for row in batch.heads(one.number) if row in places):
         span = bytes(batch.scan.span_bytes(row))
         added = dict(_sampling(record))
-        if place == 0:
+        if place == 0 and one.judged is not None:
             added |= _derived(one.judged, span)
         tails[places[row]] += encode_attributes(added)
     return tails

@@ -63,7 +63,6 @@ def pull_back(  # noqa: PLR0913 - what the collector consists of
     kept = replace(
         record,
         keep=True,
-        rule=BY_HAND,
         reasons=(BY_HAND,),
         inclusion=None,
         th_out=None,

@@ -145,6 +145,7 @@ class Collector:
         if self._health is not None:
             self._health.start()
         self._journal.start()
+        self._attempt(self.engine.freeze, time.time_ns())
         recovered = self.engine.recover()
         self._exporters.start()
         for receiver in self._receivers.values():
@@ -160,9 +161,10 @@ class Collector:
             reload: Set when the policy is to be read again.
         """
         while not stop.wait(_TICK_SECONDS):
+            # First, so that what is decided on a day rests on the baselines of that day.
+            self._attempt(self.engine.freeze, time.time_ns())
             self._attempt(self.engine.tick, time.time_ns())
             self._attempt(self.engine.tend)
-            self._attempt(self.engine.freeze, time.time_ns())
             self._keep_asked()
             asked = reload.is_set()
             reload.clear()
@@ -234,10 +236,7 @@ class Collector:
         registry.counter("tracekit_exported_spans_total", "Spans handed to the exporters.").ask(
             lambda: float(engine.exported_spans)
         )
-        registry.gauge(
-            "tracekit_weighted_sessions",
-            "Weights of the kept sessions added up; tracekit_sessions_total but for chance.",
-        ).ask(lambda: engine.weighted)
+        engine.census.describe(registry)
         engine.policies.describe(registry)
         describe_budgets(registry, self._decider.states)
         registry.counter(

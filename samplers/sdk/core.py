@@ -144,7 +144,7 @@ class Core(SpanExporter):
             **{name: total[name] + engine.counts[name] for name in ("spans", "sessions", "kept")},
             "late_spans": total["late_spans"] + engine.counts["late_spans"],
             "exported_spans": total["exported_spans"] + engine.exported_spans,
-            "weighted_sessions": self._weighted + engine.weighted,
+            "weighted_sessions": self._weighted + engine.census.total.weight,
             "not_estimable_sessions": total["evicted"],
             "pending_spans": self._journal.spans,
             "pending_bytes": self._journal.bytes,
@@ -216,7 +216,7 @@ class Core(SpanExporter):
         count("sampler_failed", spans)
         self.counts.update(self._engine.counts)
         self.counts["exported_spans"] += self._engine.exported_spans
-        self._weighted += self._engine.weighted
+        self._weighted += self._engine.census.total.weight
         self._begin()
         for request in held:
             self._sink.put(request, 0)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracekit.cli import options
+from tracekit.cli import audit, options
 from tracekit.cli.output import emit
 from tracekit.otlp.tracestate import NEVER, encode_randomness, encode_threshold
 from tracekit.reports.figures import MISSING
 from tracekit.reports.table import ColumnSpec, Kind, Row, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from samplers.explain import Explanation
     from samplers.policy_limits import Budget, Step
@@ -42,7 +43,7 @@ _EXPLAINED = (
 
 @click.group("policy")
 def command() -> None:
-    """Which sessions to keep: check a policy, show it, explain what it does to a session.
+    """Which sessions to keep: check a policy, show it, explain what it does, audit what it did.
 
     A policy is a YAML file, or one of the presets keep-anomalies, keep-all, errors-only and
     baseline-only.
@@ -109,15 +110,30 @@ def explain(question: options.Question, session_id: str, source: str) -> None:
 
     policy = load(source)
     found = question.ask(lambda con: explained(con, session_id, policy))
-    rows = (*_decision_rows(found), *_claim_rows(found))
+    rows = (*_recorded_rows(found.recorded), *_decision_rows(found), *_claim_rows(found))
     if question.output_format != "table":
+        rows += tuple(
+            _row("ledger", name, detail=_text(value)) for name, value in found.recorded.items()
+        )
         rows += tuple(
             _row("feature", name, detail=_text(value)) for name, value in found.features.items()
         )
-    verdict = "kept" if found.decision.keep else "not kept"
-    title = f"Session {found.decision.session_id}: {verdict} by {policy.name}"
+    title = f"Session {found.decision.session_id}: {_verdict(found, policy.name)}"
     notes = tuple(_explain_notes(found))
     emit(Table(title, _EXPLAINED, rows, notes=notes), question.output_format)
+
+
+command.add_command(audit.command)
+
+
+def _verdict(found: Explanation, policy: str) -> str:
+    now = "kept" if found.decision.keep else "not kept"
+    recorded = found.recorded
+    if recorded["policy"] is None:
+        return f"{now} by {policy}"
+    then = "kept" if recorded["kept"] else "dropped"
+    hand = " by hand" if recorded["overruled_ns"] is not None else ""
+    return f"{then}{hand} under {recorded['policy']}; {now} by {policy} as it is now"
 
 
 def _row(part: str, name: str, **values: str | float | bool | None) -> Row:
@@ -228,8 +244,38 @@ def _decision_rows(found: Explanation) -> Iterator[Row]:
     )
     if decision.erase:
         yield _row("decision", "th", detail="erased: it no longer tells the probability")
-    for name, value in found.recorded.items():
-        yield _row("recorded", name, detail=_text(value))
+
+
+def _recorded_rows(recorded: Mapping[str, Any]) -> Iterator[Row]:
+    """Say what was decided when the session was over, in the form of what would be now."""
+    kept, weight, policy = recorded["kept"], recorded["weight"], recorded["policy"]
+    yield _row("recorded", "keep", matches=kept, detail=recorded["reasons"])
+    if policy is None:
+        yield _row("recorded", "weight", detail=_text(weight))
+        return
+    randomness, rejection = recorded["randomness"], recorded["threshold"]
+    text = MISSING if randomness is None else encode_randomness(randomness)
+    yield _row("recorded", "R", th=text, detail=f"{text}, from 0 to ffffffffffffff")
+    yield _row(
+        "recorded",
+        "T",
+        probability=recorded["probability"],
+        th=_th(rejection),
+        reached=None if randomness is None else randomness >= rejection,
+        detail=f"{recorded['rule']}; weight {MISSING if weight is None else f'{weight:g}'}",
+    )
+    yield _row("recorded", "policy", detail=policy)
+    yield _row("recorded", "stratum", detail=recorded["stratum"] or MISSING)
+    yield _row("recorded", "trigger", detail=f"{recorded['trigger']} at {_at(recorded)}")
+    size = "" if recorded["bytes"] is None else f", {recorded['bytes']:,} bytes"
+    yield _row("recorded", "size", detail=f"{recorded['decided_spans']:,} spans{size}")
+    if recorded["overruled_ns"] is not None:
+        yield _row("recorded", "by hand", matches=True, detail=f"at {_at(recorded, 'overruled')}")
+
+
+def _at(recorded: Mapping[str, Any], what: str = "decided") -> str:
+    moment = datetime.fromtimestamp(recorded[f"{what}_ns"] // 1_000_000_000, UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _claim_rows(found: Explanation) -> Iterator[Row]:
@@ -253,5 +299,6 @@ def _explain_notes(found: Explanation) -> Iterator[str]:
         parts = " and ".join(found.left_out)
         yield f"Left out: {parts}; they follow from the sessions before, which a lake lacks."
     if not found.spans_known:
-        yield "Its spans were not kept: R is taken from its key, and no incoming th is known."
-    yield "bytes and trigger are known in the collector only; here they are null."
+        yield "Its spans were not kept: what they said of sampling before is not known any more."
+    if found.recorded["trigger"] is None:
+        yield "bytes and trigger are known to a collector only; here they are null."

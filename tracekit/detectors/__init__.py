@@ -8,8 +8,18 @@ The tables are those of `tracekit.models` or the views of a lake: the verdicts a
 detector is an SQL file beside this one, an entry in `thresholds.yaml`, and cases in the tests.
 """
 
-from tracekit.detectors.baselines import freeze, restore
+from tracekit.detectors.baselines import freeze, restore, to_lake
 from tracekit.detectors.runner import DROPPED, RECORDED, VERDICTS, register, run
 from tracekit.detectors.specification import load
 
-__all__ = ["DROPPED", "RECORDED", "VERDICTS", "freeze", "load", "register", "restore", "run"]
+__all__ = [
+    "DROPPED",
+    "RECORDED",
+    "VERDICTS",
+    "freeze",
+    "load",
+    "register",
+    "restore",
+    "run",
+    "to_lake",
+]

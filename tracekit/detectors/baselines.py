@@ -29,13 +29,21 @@ SCHEMA: Final = pa.schema(
         ("median_tokens", pa.int64()),
         ("n_priced", pa.int64()),
         ("n", pa.int64()),
+        ("frozen_ns", pa.int64()),
     ]
 )
 """Columns of `baselines`.
 
 A cohort is `agent_name` and `task_name` (empty: none). `day` is the UTC date that the row was
-complete with; `n` the sessions behind it, `n_priced` those of them whose cost is known.
+complete with; `n` the sessions behind it, `n_priced` those of them whose cost is known. `frozen_ns`
+says when a collector froze it; null where it is made of a lake afterwards.
 """
+
+_LAKE: Final = """
+SELECT * EXCLUDE (date) REPLACE (DATE '1970-01-01' + CAST(day AS INTEGER) AS day)
+FROM memory.main.baselines
+"""
+"""What a lake has of them, in days since 1970; a name alone would mean the temporary table."""
 
 
 def restore(con: DuckDBPyConnection, rows: pa.Table | None = None) -> None:
@@ -54,7 +62,15 @@ def restore(con: DuckDBPyConnection, rows: pa.Table | None = None) -> None:
     con.unregister("tracekit_baselines_import")
 
 
-def freeze(con: DuckDBPyConnection, *, before_ns: int | None = None) -> int:
+def to_lake(rows: pa.Table) -> pa.Table:
+    """Return baselines as the lake stores them: days as numbers."""
+    place = rows.schema.get_field_index("day")
+    return rows.set_column(place, "day", rows["day"].cast(pa.int32()).cast(pa.int64()))
+
+
+def freeze(
+    con: DuckDBPyConnection, *, before_ns: int | None = None, frozen_ns: int | None = None
+) -> int:
     """Add the rows of the days that are over, and not there yet, to table `baselines`.
 
     A day's row speaks of the sessions that ended on it or in the days before; it holds for sessions
@@ -64,6 +80,7 @@ def freeze(con: DuckDBPyConnection, *, before_ns: int | None = None) -> int:
         con: Connection with `sessions` and `tasks`; `baselines` is made where it is not there.
         before_ns: Days that were over then count, UTC, ns since 1970. By default all days before
             the one on which the last session ended.
+        frozen_ns: When it is done, for a collector that decides by them.
 
     Returns:
         How many rows were added.
@@ -77,16 +94,27 @@ def freeze(con: DuckDBPyConnection, *, before_ns: int | None = None) -> int:
     con.execute("CREATE OR REPLACE TEMP TABLE baseline_days AS FROM tracekit_days_import")
     con.unregister("tracekit_days_import")
     con.execute(specification.shared("baselines.sql"))
-    ((added,),) = con.execute("INSERT INTO baselines BY NAME FROM new_baselines").fetchall()
+    ((added,),) = con.execute(
+        "INSERT INTO baselines BY NAME SELECT *, ?::BIGINT AS frozen_ns FROM new_baselines",
+        [frozen_ns],
+    ).fetchall()
     return int(added)
 
 
 def ensure(con: DuckDBPyConnection) -> None:
-    """Make table `baselines`, empty, unless it is there."""
+    """Make table `baselines` unless it is there: those a lake has, else empty."""
+    if not _has(con, "temp.main.baselines"):
+        restore(
+            con, con.sql(_LAKE).to_arrow_table() if _has(con, "memory.main.baselines") else None
+        )
+
+
+def _has(con: DuckDBPyConnection, table: str) -> bool:
     try:
-        con.execute("SELECT 1 FROM baselines LIMIT 0").fetchall()
+        con.execute(f"SELECT 1 FROM {table} LIMIT 0")
     except duckdb.CatalogException:
-        restore(con)
+        return False
+    return True
 
 
 def _row(con: DuckDBPyConnection, sql: str) -> tuple[int | None, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 VERDICTS: Final = ("hit", "clear", "not_evaluable")
 
-RECORDED: Final = "main.detections"
+RECORDED: Final = "memory.main.detections"
 """The view of a lake; a name alone would mean the temporary table of `run`."""
 
 _COLUMNS: Final = (

@@ -1,6 +1,6 @@
 -- What detectors ask of spans again and again, once: narrow tables of tool calls, model calls and verdicts.
 -- Reads  spans, sessions; detector_words(kind, raw, meaning). The place in braces takes a condition on `s.session_id`.
--- Makes  detector_sessions, detector_tools, detector_calls, detector_marks.
+-- Makes  detector_chosen, detector_sessions, detector_tools, detector_calls, detector_marks.
 --
 -- `mark` is a span id with its start in front: lists of marks sort by time, and the runner takes the time off again.
 
@@ -60,6 +60,12 @@ SELECT
 FROM spans AS s
 LEFT JOIN detector_words AS w ON w.kind = 'verdict' AND w.raw = lower(trim(s.eval_label))
 WHERE s.operation NOT IN ('llm', 'tool') AND (s.eval_label IS NOT NULL OR s.essential) AND {chosen};
+
+-- All sessions that are asked about, also those whose spans are gone: their cohorts are known all the same.
+CREATE OR REPLACE TEMP TABLE detector_chosen AS
+SELECT s.session_id, s.agent_name, s.start_ns, s.decided_ns
+FROM sessions AS s
+WHERE {chosen};
 
 -- Sessions whose spans are there to be judged: the runner says of the others that they are not. Tools are not traced where
 -- models asked for some, and there is neither a tool call nor a handoff for it.

@@ -46,6 +46,7 @@ SESSION_ORDER = {
     "sessions": "session_id",
     "outcomes": "session_id, decided_ns",
     "detections": "session_id, detector",
+    "baselines": "agent_name, task_name",
 }
 """A session's rows lie together, and row groups cover few ids: looking one session up is cheap."""
 

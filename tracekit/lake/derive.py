@@ -219,6 +219,8 @@ class Derivation:
     def _query(self, table: str) -> str:
         order = f"ORDER BY date, {SESSION_ORDER[table]}"
         parts = [part for part in self.touched_parts if table in part.rows]
+        if table == "baselines":  # of no session: those of the replaced parts stay
+            return f"{rows_of(self._root, parts, table)} {order}"
         if not parts:
             return f"SELECT * FROM new_{table} {order}"
         gone = "session_id IN (SELECT session_id FROM touched)"

@@ -17,7 +17,7 @@ from tracekit.lake.labels import label_table
 from tracekit.lake.manifest import Manifest, latest
 from tracekit.lake.store import LakeInfo, sweep, write_lock
 from tracekit.lake.take_in import take_in
-from tracekit.lake.upkeep import compact, expire, write_labels
+from tracekit.lake.upkeep import compact, expire, write_baselines, write_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -272,6 +272,19 @@ class Lake:
             **details,
         }
         self.add_outcomes([verdict], recorded_ns=recorded_ns)
+
+    def add_baselines(self, baselines: pa.Table) -> None:
+        """Store what sessions of a cohort usually cost, as a collector took it to decide by.
+
+        Args:
+            baselines: Rows of table `baselines` that the lake does not have.
+
+        Raises:
+            LakeError: Another writer is at work, or the lake cannot be written.
+        """
+        if baselines.num_rows:
+            with write_lock(self.path, self.wait_s):
+                self._tidy(write_baselines(self.path, self._settled(), baselines))
 
     def compact(self) -> None:
         """Merge the small parts of every date that has more than one.

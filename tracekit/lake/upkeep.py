@@ -38,6 +38,25 @@ def write_labels(root: Path, manifest: Manifest, labels: pa.Table) -> Manifest:
     return commit.publish()
 
 
+def write_baselines(root: Path, manifest: Manifest, baselines: pa.Table) -> Manifest:
+    """Append baselines of cohorts, in a part per day; hold the write lock.
+
+    Args:
+        root: The lake.
+        manifest: Its newest version.
+        baselines: The rows, with the columns of table `baselines`.
+
+    Returns:
+        The version with them.
+    """
+    commit = Commit(root, manifest)
+    with connection() as con:
+        con.register("new_baselines", baselines)
+        date = "strftime(DATE '1970-01-01' + CAST(day AS INTEGER), '%Y-%m-%d') AS date"
+        commit.write(con, "baselines", f"SELECT {date}, * FROM new_baselines ORDER BY date")
+    return commit.publish()
+
+
 def compact(root: Path, manifest: Manifest, *, min_parts: int, small_rows: int) -> Manifest:
     """Merge the small parts of each date that has several; hold the write lock.
 

@@ -15,6 +15,10 @@ CREATE VIEW detections AS
 SELECT {detections}, date
 FROM lake.detections;
 
+CREATE VIEW baselines AS
+SELECT {baselines}, date
+FROM lake.baselines;
+
 CREATE VIEW spans AS
 SELECT
     {spans},
