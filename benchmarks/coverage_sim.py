@@ -2,8 +2,9 @@
 
 Each line draws the same thing a thousand times and counts how often the 95 % interval covers the
 truth. Where an estimate comes with a note the code has said that it is not to be relied on: such
-draws are counted apart, as flagged. Exact and weighted intervals may cover more than 95 %, never
-less: with few expected events there is nothing between too often and too rarely.
+draws are counted apart, as flagged, and what misses without a note is a silent miss. Exact and
+weighted intervals may cover more than 95 %, never less: with few expected events there is nothing
+between too often and too rarely.
 """
 
 from __future__ import annotations
@@ -69,6 +70,12 @@ class Line:
             if all_of_them or estimate.reliable
         ]
         return sum(hits) / len(hits) if hits else float("nan")
+
+    @property
+    def silent(self) -> float:
+        """Share of all repetitions that miss the truth and do not say that they may."""
+        good = len(self.estimates) - self.flagged
+        return good * (1 - self.coverage()) / len(self.estimates) if good else 0.0
 
     @property
     def bias(self) -> float:
@@ -154,6 +161,7 @@ def _clustered_rate(good: np.ndarray, rows: np.ndarray) -> Estimate:
             xx=float((rows * rows).sum()),
             clustered=True,
             failing=int((good < rows).sum()),
+            succeeding=int((good > 0).sum()),
         )
     )
 
@@ -180,7 +188,10 @@ def costs(rng: np.random.Generator, repetitions: int) -> Iterator[Line]:
 def show(lines: list[Line], repetitions: int) -> None:
     """Print a line per scenario, and what to make of them."""
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("what", "interval", "truth", "events", "covers %", "flagged", "all %", "bias %"):
+    for name in (
+        *("what", "interval", "truth", "events"),
+        *("covers %", "flagged", "silent %", "all %", "bias %"),
+    ):
         table.add_column(name, justify="left" if name in {"what", "interval"} else "right")
     for line in lines:
         table.add_row(
@@ -190,6 +201,7 @@ def show(lines: list[Line], repetitions: int) -> None:
             f"{line.events:,.1f}",
             "-" if np.isnan(line.coverage()) else f"{100 * line.coverage():.1f}",
             f"{line.flagged:,}",
+            f"{100 * line.silent:.1f}",
             f"{100 * line.coverage(all_of_them=True):.1f}",
             f"{100 * line.bias:+.2f}",
         )

@@ -129,3 +129,8 @@ def test_quantiles_refuse_what_has_none() -> None:
         t_quantile(0.5, 0)
     with pytest.raises(ValueError, match="between 0 and 1"):
         normal_quantile(1)
+
+
+def test_only_the_exact_interval_needs_no_warning_with_few_events() -> None:
+    """Three failures of a hundred: Wilson and Jeffreys say that they are few."""
+    assert [method(97, 100).reliable for method in METHODS] == [False, False, True]

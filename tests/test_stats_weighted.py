@@ -99,6 +99,13 @@ def test_a_cluster_is_one_observation() -> None:
     assert deff > 20
 
 
+def test_successes_in_few_clusters_are_few_observations() -> None:
+    """Where success is the rarer outcome, it is clusters with a success that count."""
+    y = [1] * 30 + [0] * 970
+    cluster = [0] * 15 + [1] * 15 + list(range(2, 972))
+    assert "all successes are in 2 clusters" in hajek(y, 1.0, cluster=cluster).note
+
+
 @pytest.mark.parametrize("size", [2, 10])
 def test_identical_rows_of_a_cluster_have_correlation_1(size: int) -> None:
     """Rows copied m times within their cluster: deff is m, the intraclass correlation 1."""
@@ -204,3 +211,10 @@ def test_a_ratio_without_denominator_is_unknown() -> None:
 def test_one_observation_says_nothing_about_spread() -> None:
     """A single task gives a value and an interval that excludes nothing."""
     assert ratio(cost_sums([2], [1])) == Estimate(2, 0, inf)
+
+
+def test_few_units_are_few_for_amounts() -> None:
+    """Costs of a hundred tasks: a note says that the interval is a little too narrow."""
+    costs = [0.1, 0.2, 0.9, 0.3] * 25
+    assert "as of 100 units" in ratio(cost_sums(costs, [1] * 100)).note
+    assert ratio(cost_sums(costs * 6, [1] * 600)).reliable

@@ -104,7 +104,7 @@ def jeffreys(successes: float, n: float, level: float = 0.95, side: Side = "both
     shapes = successes + 1 / 2, n - successes + 1 / 2
     low = 0.0 if successes == 0 else beta_quantile(tail, *shapes)
     high = 1.0 if successes == n else beta_quantile(1 - tail, *shapes)
-    return _cut(successes / n, low, high, side)
+    return _cut(successes / n, low, high, side, _few(min(successes, n - successes), n))
 
 
 def clopper_pearson(

@@ -97,6 +97,7 @@ def sums(  # noqa: PLR0913 - a sample has that many columns
         xx=float(square @ (xs * xs)),
         largest=float(chance.max(initial=0.0)),
         failing=int((ys < xs).sum()),
+        succeeding=int((ys > 0).sum()),
     )
 
 
@@ -113,6 +114,7 @@ def _clustered(y: Array, x: Array, cluster: ArrayLike, w: Array) -> RatioSums:
         largest=float(w.max(initial=0.0)),
         clustered=True,
         failing=int((np.bincount(codes, y < x) > 0).sum()),
+        succeeding=int((ys > 0).sum()),
     )
 
 
