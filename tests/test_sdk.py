@@ -310,21 +310,21 @@ class Lines(SpanExporter):
                 file.write(f"{span.attributes['tracekit.session.id']}\\n")
         return SpanExportResult.SUCCESS
 
-tracekit.configure(exporter=SamplingExporter(Lines(), "keep-all"), exit_timeout_s=120)
+tracekit.configure(exporter=SamplingExporter(Lines(), "keep-all"), exit_timeout_s=500)
 
 def play(name):
     with tracekit.session(name), tracekit.agent("support"):
         pass
 
 play("before")
-assert tracekit.flush(120)
+assert tracekit.flush(500)
 if not (child := os.fork()):
     play("child")
-    assert tracekit.flush(120)
+    assert tracekit.flush(500)
     sys.exit(0)
 play("parent")
 assert os.waitpid(child, 0)[1] == 0
-assert tracekit.flush(120)
+assert tracekit.flush(500)
 """
 
 
@@ -354,7 +354,7 @@ def test_the_example_of_the_docs(tmp_path: Path) -> None:
     receiver.start()
     endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.port}"}
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}\nassert tracekit.flush(120)"],
+        [sys.executable, "-c", f"{code}\nassert tracekit.flush(500)"],
         capture_output=True,
         text=True,
         check=False,
@@ -363,7 +363,8 @@ def test_the_example_of_the_docs(tmp_path: Path) -> None:
         timeout=600,
     )
     receiver.stop(0.0)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "answering\n", "")
+    assert done.stderr == ""
+    assert (done.returncode, done.stdout) == (0, "answering\n")
     table = scan(b"".join(sink.requests)).table
     assert table["sampling_policy"].to_pylist() == ["keep-anomalies"]
     lake = Lake.open(tmp_path / ".tracekit")

@@ -44,7 +44,7 @@ _REMEMBERED: Final = 20_000
 """Decided sessions that are remembered for their late spans."""
 
 _FAILURES: Final = 3
-"""Failures after which nothing is decided any more, and everything passes."""
+"""Failures in a row after which nothing is decided any more, and everything passes."""
 
 
 class Core(SpanExporter):
@@ -122,19 +122,19 @@ class Core(SpanExporter):
         if not at_once and now - self._ticked_ns < self._settings.interval_s * _SECOND:
             return
         self._ticked_ns = now
-        self._attempt(lambda: self._engine.tick(now))
+        self._tick(now)
         self._attempt(lambda: self._engine.freeze(now))
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Decide all sessions that are complete, without the delay for spans still on their way."""
         with self._delays(root_delay=0, keyed_root_delay=0, done_delay=0):
-            self._attempt(lambda: self._engine.tick(self._clock(), flush=True))
+            self._tick(self._clock(), flush=True)
         return self._sink.exporter.force_flush(timeout_millis)
 
     def shutdown(self) -> None:
         """Decide everything, what is incomplete as it is: no more of it will come."""
         with self._delays(root_delay=0, keyed_root_delay=0, done_delay=0, idle=0):
-            self._attempt(lambda: self._engine.tick(self._clock(), flush=True))
+            self._tick(self._clock(), flush=True)
         self._sink.exporter.shutdown()
 
     def stats(self) -> dict[str, float]:
@@ -196,13 +196,19 @@ class Core(SpanExporter):
             if self._sessions.limits == replace(limits, **delays):
                 self._sessions.limits = limits
 
-    def _attempt(self, step: Callable[[], None]) -> None:
+    def _tick(self, now_ns: int, *, flush: bool = False) -> None:
+        if self._attempt(lambda: self._engine.tick(now_ns, flush=flush)):
+            self._failures = 0
+
+    def _attempt(self, step: Callable[[], None]) -> bool:
         """Fail open: after a fault of ours what is pending leaves as it came, and we begin anew."""
         with self._gate:
             try:
                 step()
             except Exception:  # noqa: BLE001 - whatever it is, the application goes on
                 self._fail_open()
+                return False
+        return True
 
     def _fail_open(self) -> None:
         self._failures += 1

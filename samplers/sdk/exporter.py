@@ -123,8 +123,11 @@ class SamplingExporter(SpanExporter):
             self._queue.on_end(span)
         return SpanExportResult.SUCCESS
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+    def force_flush(self, timeout_millis: int = 120_000) -> bool:
         """Decide what is complete, and export what of it is kept.
+
+        Args:
+            timeout_millis: Longest time to wait; where the package has never run, it compiles.
 
         Returns:
             Whether that was done, in time and without a loss.

@@ -268,8 +268,9 @@ class BoundedProcessor(SpanProcessor):
             if batch:
                 self._export(batch)
             if mark is not None:
-                if self.exporter is not None:
-                    self._guard("flush", self.exporter.force_flush)
+                flush = None if self.exporter is None else self.exporter.force_flush
+                if flush is not None and self._guard("flush", flush) is False:
+                    self._failures += 1
                 # Also what failed on its own shortly before: a flush is asked what became of it.
                 mark.is_lossless = self._failures == self._failures_told
                 self._failures_told = self._failures
