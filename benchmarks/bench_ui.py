@@ -1,6 +1,7 @@
 """The first pages of `tracekit ui` over a ledger of ten million attempts, against the plain view.
 
-Every model call is an attempt: the made-up ledger has as many sessions as make ten million of them.
+Every model call is an attempt: the made-up ledger has as many sessions as make ten million of them
+(their own rows are not written; the list asks for none).
 A page is asked for as a browser does, over HTTP, the opening of the lake included; the rival is the
 query that `tracekit sessions` runs for the same rows.
 """

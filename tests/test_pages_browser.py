@@ -56,6 +56,11 @@ def server(simulated: Lake) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def address(simulated: Lake, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return written(simulated, tmp_path_factory.mktemp("report") / "report.html")
+
+
 def written(lake: Lake, path: Path) -> str:
     """Write a report of a lake, and return its address."""
     text = lake.read(lambda con: report(con, Selection(), lake="demo", made=MADE))
@@ -71,11 +76,8 @@ def sound(page: Page, own: str) -> None:
 
 
 @WIDTHS
-def test_the_report_opens_from_a_file(
-    browser: Browser, simulated: Lake, tmp_path: Path, width: int
-) -> None:
+def test_the_report_opens_from_a_file(browser: Browser, address: str, width: int) -> None:
     """It opens without a server, asks for nothing but itself, fits, and draws its patterns."""
-    address = written(simulated, tmp_path / "report.html")
     with browser.page(width) as page:
         page.open(address)
         sound(page, address)
@@ -91,11 +93,8 @@ def test_the_report_opens_from_a_file(
 
 
 @WIDTHS
-def test_labels_of_an_axis_do_not_overlap(
-    browser: Browser, simulated: Lake, tmp_path: Path, width: int
-) -> None:
+def test_labels_of_an_axis_do_not_overlap(browser: Browser, address: str, width: int) -> None:
     """Between two labels of one axis there is room, on a telephone too."""
-    address = written(simulated, tmp_path / "report.html")
     gaps = """[...document.querySelectorAll('svg.axis')].flatMap(axis => {
         const boxes = [...axis.querySelectorAll('text')].map(t => t.getBoundingClientRect());
         return boxes.slice(1).map((box, n) => box.left - boxes[n].right)})"""
@@ -162,6 +161,7 @@ def test_markup_in_names_does_not_run(browser: Browser, tmp_path: Path) -> None:
         assert HOSTILE in page.text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_run(), reason="the notebooks need marimo: the extra `notebooks`")
 def test_notebooks_are_served_behind_the_token(
     browser: Browser, simulated: Lake, monkeypatch: pytest.MonkeyPatch

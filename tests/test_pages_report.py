@@ -52,8 +52,8 @@ class Reader(HTMLParser):
             self.wrong.append(f"</{tag}> in {self.open[-3:]}")
 
 
-def page(lake: Lake, where: str | None = None) -> str:
-    return lake.read(lambda con: report(con, Selection(where), lake="demo", made=MADE))
+def page(lake: Lake) -> str:
+    return lake.read(lambda con: report(con, Selection(), lake="demo", made=MADE))
 
 
 def read(text: str) -> Reader:
@@ -104,14 +104,13 @@ def test_every_chart_says_what_to_see_and_has_its_unit(text: str) -> None:
 def test_the_headline_stands_with_its_interval(text: str) -> None:
     """Success is not printed without its interval and what is undetermined."""
     words = re.sub(r"<[^>]+>", "", text)
-    assert re.search(r"\d+\.\d % of the \d+ decided tasks succeeded \(95 % interval \d", words)
-    assert re.search(r"\d+ of 60 tasks are undetermined", words)
+    assert re.search(r"Of \d+ decided tasks \d+\.\d % succeeded \(95 % interval \d", words)
+    assert re.search(r"Were the \d+ undetermined tasks known, success would lie between", words)
 
 
-@pytest.mark.parametrize("where", [None, "outcome = 'failure'"])
-def test_names_from_the_data_stay_text(tmp_path: Path, where: str | None) -> None:
+def test_names_from_the_data_stay_text(tmp_path: Path) -> None:
     """Names that are markup are shown as they are, and make no element."""
-    text = page(hostile_lake(tmp_path), where)
+    text = page(hostile_lake(tmp_path))
     reader = read(text)
     assert "script" not in {tag for tag, _ in reader.tags}
     assert (reader.wrong, reader.open) == ([], [])

@@ -53,15 +53,15 @@ def _undetermined(row: Row) -> str:
 
 def _decided(row: Row) -> str:
     decided = sum(row[name] or 0 for name in ("successes", "failures"))  # type: ignore[misc]
-    return _counted(decided)
+    return counted(decided)
 
 
 def _count(row: Row, name: str) -> str:
-    return _counted(row[name])
+    return counted(row[name])
 
 
-def _counted(value: Value) -> str:
-    """Return a count, or an estimate of one, which is a float and said to be some."""
+def counted(value: Value) -> str:
+    """Return a count as text; an estimate of one is a float, and said to be some."""
     return f"some {value:,.0f}" if isinstance(value, float) else f"{value:,}"
 
 
@@ -98,7 +98,7 @@ def _wasted(row: Row) -> str:
 def _stand_for(row: Row) -> str:
     if not is_estimated(row):
         return ""
-    known = _counted(int(row["tasks"] or 0) - int(row["unknown_weight_tasks"] or 0))  # type: ignore[arg-type]
+    known = counted(int(row["tasks"] or 0) - int(row["unknown_weight_tasks"] or 0))  # type: ignore[arg-type]
     return f"; {known} tasks kept stand for {_count(row, 'stands_for_tasks')}"
 
 

@@ -8,6 +8,8 @@ from tracekit.pages.charts import Bars, Line, Part, Section, axis_of, number_of,
 from tracekit.reports import query, success
 from tracekit.reports.cost import WASTE
 from tracekit.reports.figures import percent, usd
+from tracekit.reports.headline import counted, is_estimated
+from tracekit.reports.sampled import is_sampled
 from tracekit.reports.table import Kind
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def section(con: duckdb.DuckDBPyConnection, selection: Selection) -> Section:
         figures=(
             amounts(agents, "agent_name", "agent"),
             amounts(models, "model", "model"),
-            waste(con, selection),
+            *([] if is_sampled(con) else [waste(con, selection)]),
             per_success(agents, "agent_name", "agent"),
         ),
     )
@@ -82,7 +84,7 @@ def _wasted_first(row: Row) -> tuple[Part, ...]:
 
 
 def _note(row: Row) -> str:
-    tasks = f"{row['tasks']:,} tasks"
+    tasks = f"{row['tasks']:,} {'kept ' if is_estimated(row) else ''}tasks"
     wasted = row["wasted_share"]
     return f"{tasks}, {percent(wasted)} wasted" if isinstance(wasted, float) else tasks
 
@@ -161,7 +163,7 @@ def per_success(rows: Sequence[Row], column: str, word: str) -> Bars:
                 value,
                 point=number_of(row["cost_per_success_usd"]),
                 interval=end,
-                note=f"{row['successes']:,} successes"
+                note=f"{counted(row['successes'])} successes"
                 + ("" if end else "; too few tasks for an interval"),
             )
             for row, value, end in zip(known, values, ends, strict=True)

@@ -19,9 +19,11 @@ from tracekit.pages.charts import (
 )
 from tracekit.pages.render import period_label
 from tracekit.pages.scale import scale
+from tracekit.pages.sections.stops import KEPT_ONLY
 from tracekit.reports import detections
 from tracekit.reports.figures import percent, share_range
 from tracekit.reports.over_time import over_time, period_of, periods
+from tracekit.reports.sampled import is_sampled
 from tracekit.reports.table import Kind
 from tracekit.stats.intervals import wilson
 
@@ -42,11 +44,13 @@ def section(con: duckdb.DuckDBPyConnection, selection: Selection) -> Section:
         UsageError: If the selection is wrong.
     """
     table = over_time(con, selection)
+    only_kept = is_sampled(con)
     return Section(
         "failures",
         "How did they fail, and when?",
-        figures=(
-            rate_over_time(table),
+        KEPT_ONLY if only_kept else "",
+        (
+            *([] if only_kept else [rate_over_time(table)]),
             by_category(table),
             found(detections.summary(con, selection)),
         ),

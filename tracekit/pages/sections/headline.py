@@ -8,7 +8,7 @@ from tracekit.pages.charts import Bars, Fact, Facts, Line, Part, Section, number
 from tracekit.pages.scale import scale
 from tracekit.reports import success
 from tracekit.reports.figures import percent, share_range
-from tracekit.reports.headline import headline
+from tracekit.reports.headline import counted, headline
 from tracekit.reports.table import Kind
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def _says(row: Row) -> str:
         )
     low, high = row["success_if_rest_failed"], row["success_if_rest_succeeded"]
     rest = (
-        f" {row['undetermined']:,} of {row['tasks']:,} tasks are undetermined: were they known, "
-        f"success would lie between {percent(low)} and {percent(high)}."
+        f" Were the {counted(row['undetermined'])} undetermined tasks known, success would lie "
+        f"between {percent(low)} and {percent(high)}."
         if row["undetermined"]
         else ""
     )
     interval = share_range(row["success_low"], row["success_high"])
     return (
-        f"{percent(row['success_rate'])} of the {decided:,.0f} decided tasks succeeded "
+        f"Of {counted(decided)} decided tasks {percent(row['success_rate'])} succeeded "
         f"(95 % interval {interval}).{rest}"
     )
 
@@ -87,13 +87,18 @@ def by(con: duckdb.DuckDBPyConnection, selection: Selection, column: str, word: 
 def _line(row: Row, column: str) -> Line:
     rate = row["success_rate"]
     label = str(row[column] or "(none)")
-    decided = number_of(row["successes"]) + number_of(row["failures"])
-    note = f"{decided:,.0f} decided, {row['undetermined']:,} undetermined"
+    note = f"{counted(decided_of(row))} decided, {counted(row['undetermined'])} undetermined"
     if not isinstance(rate, float):
         return Line(label, "unknown", note=note)
     low, high = number_of(row["success_low"]), number_of(row["success_high"])
     text = f"{rate * 100:.1f}"
     return Line(label, text, (Part(0, rate, "light"),), rate, (low, high), note)
+
+
+def decided_of(row: Row) -> int | float:
+    """Return the number of decided tasks; a float where it is estimated."""
+    parts = (row["successes"], row["failures"])
+    return sum(part for part in parts if isinstance(part, int | float))
 
 
 def _spread(rows: Sequence[Row], column: str, word: str) -> str:

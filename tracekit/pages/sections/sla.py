@@ -11,16 +11,18 @@ import yaml
 from tracekit.pages.charts import Bars, Line, Part, Section, number_of
 from tracekit.pages.listing import listing
 from tracekit.pages.scale import Scale
+from tracekit.reports import query
 from tracekit.reports.figures import percent, share_range
 from tracekit.reports.table import ColumnSpec, Kind, Table
 from tracekit.sla import slis, verdicts, waterfall
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import duckdb
 
     from tracekit.reports.query import Selection
+    from tracekit.sla.verdict import Verdict
 
 _FLOORS: Final = (0.999, 0.998, 0.995, 0.99, 0.98, 0.95, 0.9, 0.8)
 """Where an axis of high shares may begin, so that small losses can be seen."""
@@ -177,7 +179,7 @@ def _largest(rows: Sequence[dict[str, Any]]) -> str:
     return f"Most are lost to {cause}: {percent(first['share'])} of the tasks. {counted}"
 
 
-def promises(rows: Sequence[dict[str, Any]]) -> Table:
+def promises(rows: Iterable[Verdict]) -> Table:
     """Return the verdicts on what providers promised.
 
     Args:
@@ -197,5 +199,5 @@ def promises(rows: Sequence[dict[str, Any]]) -> Table:
             ColumnSpec("verdict"),
             ColumnSpec("reason", Kind.PROSE),
         ),
-        tuple(rows),
+        tuple(query.plain(row) for row in rows),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tracekit.pages.charts import Bars, Line, Matrix, Section, axis_of, number_of, stacked, texts
 from tracekit.reports import stops
 from tracekit.reports.figures import percent
+from tracekit.reports.sampled import is_sampled
 from tracekit.reports.table import Kind
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from tracekit.reports.query import Selection
     from tracekit.reports.table import Row, Table
 
+KEPT_ONLY = (
+    "The lake has kept sessions only, so the counts below are of kept tasks: what the sampler "
+    "prefers is more frequent here than it was."
+)
 MOST = 14
 """Stop codes that are drawn."""
 _WIDTH = 110
@@ -30,7 +35,8 @@ def section(con: duckdb.DuckDBPyConnection, selection: Selection) -> Section:
         UsageError: If the selection is wrong.
     """
     long = stops.stops(con, "stop_raw", selection)
-    return Section("stops", "Why did they stop?", figures=(codes(long), matrix(long)))
+    says = KEPT_ONLY if is_sampled(con) else ""
+    return Section("stops", "Why did they stop?", says, (codes(long), matrix(long)))
 
 
 def codes(long: Table) -> Bars:
