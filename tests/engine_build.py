@@ -23,7 +23,7 @@ from tracekit.simulation.run import Request, Run
 from tracekit.simulation.scenario import load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     import pyarrow as pa
@@ -83,19 +83,25 @@ class Box:
         return found
 
 
-class KeepAll(Decider):
-    """Keeps every session without looking at it, for tests of what is around a decision."""
+class Unseeing(Decider):
+    """Decides without looking at a session, for tests of what is around a decision.
+
+    Attributes:
+        dropped: Keys of sessions to drop; all others are kept.
+    """
+
+    dropped: Collection[str] = ()
 
     def decide(self, table: pa.Table, due: Sequence[DueSession], now_ns: int) -> Decided:
-        """Keep sessions."""
+        """Keep sessions, or drop them."""
         del table, now_ns
         judged = [
             Judged(
                 Decision(
                     session_id=session.key,
-                    keep=True,
+                    keep=session.key not in self.dropped,
                     randomness=1,
-                    threshold=0,
+                    threshold=2 if session.key in self.dropped else 0,
                     probability=1.0,
                     inclusion=1.0,
                     policy="keep",
@@ -143,7 +149,7 @@ class Collector:
             limits: When sessions are over.
             settings: Of the journal.
             capacity: How much may wait.
-            models: Whether sessions are judged and stored; otherwise all are kept, unseen.
+            models: Whether sessions are judged and stored; otherwise they are kept, unseen.
         """
         self.clock = clock
         self.journal = Journal(folder / "journal", settings, clock=clock)
@@ -152,7 +158,7 @@ class Collector:
             folder / "journal", self.journal.syncer, self.journal.settings, clock=clock
         )
         self.lake = Lake.open(folder / "lake", create=True)
-        kind = Decider if models else KeepAll
+        kind = Decider if models else Unseeing
         self.decider = kind(policies, folder / "journal" / "policies.json")
         self.sessions = Sessions(capacity, limits)
         self.engine = Engine(

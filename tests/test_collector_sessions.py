@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from engine_build import SECOND, Box, Clock, Collector
+from engine_build import SECOND, Box, Clock, Collector, Unseeing
 from lake_build import rows
 from otlp_build import EPOCH_NS, request, span
 from soaking import request as of_bytes
@@ -15,7 +15,7 @@ from soaking import span_bytes
 from samplers.collector.engine import fingerprint
 from samplers.collector.outcome import Accepted
 from samplers.pending import Capacity
-from samplers.policy import parse, preset
+from samplers.policy import preset
 from samplers.session_types import Limits
 from samplers.settings import MIB, JournalSettings
 
@@ -37,7 +37,7 @@ LIMITS = Limits(
     tail_spans=5,
     max_bytes=20_000,
 )
-SAMPLE = parse("sample", "name: sample\nbaseline: 0.25\n")
+KEEP = preset("keep-all")
 
 
 def child(trace: int = 1, **changes: object) -> bytes:
@@ -52,7 +52,7 @@ def root(trace: int = 1, attributes: dict[str, str] | None = None) -> bytes:
 def begun(folder: Path, box: Box, clock: Clock, limits: Limits = LIMITS) -> Collector:
     """Return a collector that keeps all it gets."""
     clock.now = max(clock.now, EPOCH_NS)
-    return Collector(folder, [preset("keep-all")], clock, box, limits, models=False)
+    return Collector(folder, [KEEP], clock, box, limits, models=False)
 
 
 def tick(collector: Collector, seconds: float) -> None:
@@ -153,7 +153,7 @@ def test_a_session_of_several_processes_leaves_as_one(tmp_path: Path) -> None:
         f"{number:032x}": 2 for number in (1, 2, 3)
     }
     left = b"".join(box.requests)
-    assert (left.count(b"planner"), left.count(b"worker")) == (2, 3)  # names and resources
+    assert (left.count(b"planner"), left.count(b"worker")) == (2, 4)  # names and resources
     collector.close()
 
 
@@ -186,14 +186,16 @@ def test_spans_that_come_after_a_restart_follow(tmp_path: Path, *, is_kept: bool
     )
 
     def opened() -> Collector:
-        return Collector(tmp_path, [SAMPLE], clock, box, LIMITS, settings)
+        found = Collector(tmp_path, [KEEP], clock, box, LIMITS, settings, models=False)
+        assert isinstance(found.decider, Unseeing)
+        found.decider.dropped = () if is_kept else (f"{trace:032x}",)
+        return found
 
-    trace = (0xFF if is_kept else 1) << 48
+    trace = 1 << 60
     collector = opened()
     receive(collector, root(trace))
     for second in (5, 10, 20):  # decided, its segment closed, its segment gone
         tick(collector, second)
-        collector.engine.tick(clock.now, flush=True)
         collector.engine.tend()
         receive(collector, root(second))
     first = decided(collector, f"{trace:032x}")
