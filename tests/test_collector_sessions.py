@@ -229,7 +229,8 @@ def test_a_runaway_session_is_told_and_starves_nobody(tmp_path: Path) -> None:
             assert collector.engine.counts["sessions"] == 12
     record = decided(collector, f"{trace:032x}")
     assert record is not None
-    assert (record.trigger, record.keep, record.reasons) == ("max_spans", True, ("runaway",))
+    assert (record.trigger, record.keep) == ("max_spans", True)
+    assert "runaway" in record.reasons
     assert b"runaway" in b"".join(box.requests)
     tick(collector, 20)
     assert collector.engine.counts["sessions"] == 1 + len(others)
