@@ -135,7 +135,7 @@ def test_it_keeps_what_the_collector_keeps(tmp_path: Path) -> None:
     assert 0 < len(kept.roots()) < 40
     stats = inside.stats()
     assert (stats["sessions"], stats["pending_spans"], stats["pending_bytes"]) == (40, 0, 0)
-    assert abs(stats["weighted_sessions"] - collector.engine.weighted) < 1e-6
+    assert abs(stats["weighted_sessions"] - collector.engine.census.total.weight) < 1e-6
 
 
 @contextmanager
