@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from samplers import features
 from samplers.evaluate import evaluate
-from samplers.predicates import confined
 from samplers.threshold import threshold
 from tracekit import detectors
+from tracekit.predicates import confined
 
 if TYPE_CHECKING:
     import duckdb
