@@ -89,6 +89,7 @@ def parcels(
     rows: list[int] = []
     tails: list[bytes] = []
     parcel, size = Parcel(b"", 0), 0
+    lengths = batch.scan.offsets[:, 1].tolist()
 
     def packed() -> Parcel:
         parcel.spans = len(rows)
@@ -105,7 +106,7 @@ def parcels(
         parcel.keys.append(one.key)
         parcel.sizes.append(0)
         for row, tail in zip(chosen, _tails(batch, one, chosen, leaving), strict=True):
-            span = int(batch.scan.offsets[row, 1]) + len(tail)
+            span = lengths[row] + len(tail)
             if rows and (size + span > _MOST_BYTES or len(rows) >= _MOST_SPANS):
                 yield packed()
                 rows, tails, size = [], [], 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from itertools import groupby, repeat
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tracekit.otlp.scan import Scan
+
+_Span: TypeAlias = "tuple[int, int, list[int], bytes]"
+"""Number of its resource and of its scope, start and length, what is appended to it."""
 
 RESOURCE_SPANS_TAG = 0x0A
 """Tag of ``ExportTraceServiceRequest.resource_spans``."""
@@ -40,22 +44,30 @@ def select(scan: Scan, rows: Iterable[int], suffixes: Iterable[bytes] | None = N
         rows: Row numbers, each below `scan.spans`.
         suffixes: Fields to append to each of the spans, as many as there are rows.
     """
-    rows = list(rows)
-    pairs = zip(rows, repeat(b"", len(rows)) if suffixes is None else suffixes, strict=True)
-    return b"".join(_resources(scan, pairs))
+    chosen = np.fromiter(rows, np.int64)
+    tails = repeat(b"", chosen.size) if suffixes is None else suffixes
+    spans = zip(
+        scan.resource_of[chosen].tolist(),
+        scan.scope_of[chosen].tolist(),
+        scan.offsets[chosen].tolist(),
+        tails,
+        strict=True,
+    )
+    return b"".join(_resources(scan, spans))
 
 
-def _resources(scan: Scan, rows: Iterable[tuple[int, bytes]]) -> Iterator[bytes | memoryview]:
-    for resource, in_resource in groupby(rows, key=lambda pair: int(scan.resource_of[pair[0]])):
+def _resources(scan: Scan, spans: Iterable[_Span]) -> Iterator[bytes | memoryview]:
+    data = memoryview(scan.data)
+    for resource, in_resource in groupby(spans, key=itemgetter(0)):
         pieces: list[bytes | memoryview] = [_other_fields(scan, scan.resources[resource])]
-        for scope, in_scope in groupby(in_resource, key=lambda pair: int(scan.scope_of[pair[0]])):
-            spans = [
+        for scope, in_scope in groupby(in_resource, key=itemgetter(1)):
+            messages = [
                 piece
-                for row, suffix in in_scope
-                for piece in length_delimited(CHILDREN_TAG, scan.span_bytes(row), suffix)
+                for _, _, (start, length), suffix in in_scope
+                for piece in length_delimited(CHILDREN_TAG, data[start : start + length], suffix)
             ]
             pieces += length_delimited(
-                CHILDREN_TAG, _other_fields(scan, scan.scopes[scope]), *spans
+                CHILDREN_TAG, _other_fields(scan, scan.scopes[scope]), *messages
             )
         yield from length_delimited(RESOURCE_SPANS_TAG, *pieces)
 

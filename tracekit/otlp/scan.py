@@ -126,7 +126,7 @@ class Scan:
         self._out = out
         self._key = key
 
-    @property
+    @cached_property
     def offsets(self) -> npt.NDArray[np.int64]:
         """Start and length of each span message, shape (n, 2)."""
         bounds: npt.NDArray[np.int64] = self._out.wire[[layout.OFFSET, layout.LENGTH]].T
