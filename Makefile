@@ -22,7 +22,7 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-peers lint format types bench bench-overhead coverage-sim bench-sla sla-month kill-test soak notebooks lock clean $(PEERS)
+.PHONY: help demo test test-slow test-peers lint format types bench bench-overhead bench-collector coverage-sim bench-sla sla-month kill-test soak notebooks lock clean $(PEERS)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench: $(VENV)/.dev ## measure, against peers in the same run
 
 bench-overhead: $(VENV)/.dev ## measure what tracing costs per call; against peers too after `make .venv-peers`
 	@$(BIN)/python benchmarks/bench_overhead.py
+
+bench-collector: $(VENV)/.dev ## measure the collector end to end, against the most gRPC takes; some six minutes
+	@$(BIN)/python benchmarks/bench_collector.py
 
 coverage-sim: $(VENV)/.dev ## draw samples and count how often intervals cover (some minutes)
 	@$(BIN)/python benchmarks/coverage_sim.py

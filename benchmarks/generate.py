@@ -43,29 +43,48 @@ def _request(rng: random.Random, number: int) -> ExportTraceServiceRequest:
         spans = [
             span
             for position in range(sessions)
-            for span in _session(rng, f"{number:06d}-{service}-{position}", number)
+            for span in session(rng, f"{number:06d}-{service}-{position}", number)
         ]
         resource = ResourceSpans(scope_spans=[ScopeSpans(spans=spans)])
-        resource.resource.attributes.extend(
-            _attributes({"service.name": service, "deployment.environment.name": "production"})
-        )
-        resource.scope_spans[0].scope.name = "opentelemetry.instrumentation.agents"
+        describe(resource, service)
         resources.append(resource)
     return ExportTraceServiceRequest(resource_spans=resources)
 
 
-def _session(rng: random.Random, session: str, minute: int) -> Iterator[Span]:
+def describe(resource: ResourceSpans, service: str) -> None:
+    """Say of spans in one scope which service they are of."""
+    resource.resource.attributes.extend(
+        _attributes({"service.name": service, "deployment.environment.name": "production"})
+    )
+    resource.scope_spans[0].scope.name = "opentelemetry.instrumentation.agents"
+
+
+def session(
+    rng: random.Random,
+    session: str,
+    minute: int,
+    *,
+    length: int = SPANS_PER_SESSION,
+    failures: float = 0.05,
+) -> Iterator[Span]:
+    """Yield the spans of a session, the root first.
+
+    Args:
+        rng: Source of all that is made up.
+        session: Its key.
+        minute: When it began, minutes since `EPOCH_NS`.
+        length: How many spans it has.
+        failures: Share of tool calls that fail.
+    """
     trace = rng.randbytes(16)
     provider, asked, answered = rng.choice(MODELS)
     clock = EPOCH_NS + minute * 60_000_000_000
-    root = _span(
-        rng, trace, b"", f"invoke_agent {session[:6]}", clock, duration_ns=SPANS_PER_SESSION * 10**9
-    )
+    root = _span(rng, trace, b"", f"invoke_agent {session[:6]}", clock, duration_ns=length * 10**9)
     root.attributes.extend(_attributes(_root_attributes(session)))
     yield root
-    for step in range(1, SPANS_PER_SESSION):
+    for step in range(1, length):
         clock += 10**9
-        last = step == SPANS_PER_SESSION - 1
+        last = step == length - 1
         if step % 2 or last:
             child = _span(
                 rng, trace, root.span_id, f"chat {asked}", clock, duration_ns=rng.randrange(10**9)
@@ -84,7 +103,7 @@ def _session(rng: random.Random, session: str, minute: int) -> Iterator[Span]:
                 duration_ns=rng.randrange(10**8),
             )
             child.attributes.extend(_attributes(_tool_attributes(rng, session, tool)))
-            if rng.random() < 0.05:
+            if rng.random() < failures:
                 child.status.code = Status.STATUS_CODE_ERROR
         yield child
 
