@@ -47,7 +47,7 @@ SOURCE: Final = f"(SELECT *, {_COUNTED} AS {HITS.name} FROM features) AS feature
 def create_table(con: duckdb.DuckDBPyConnection) -> None:
     """Make an empty table `features`."""
     columns = ", ".join(f'"{column.name}" {sql_type(column)}' for column in COLUMNS)
-    con.execute(f"CREATE TABLE features ({columns})")
+    con.execute(f"CREATE OR REPLACE TABLE features ({columns})")
 
 
 def statement(*, received: bool) -> str:

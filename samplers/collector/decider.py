@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _MOST_INTERIM: Final = 100_000
 
 Traces = dict[str, list[tuple[int, "Sampling"]]]
+"""Id and sampling of the traces of each session, each as often as its spans differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,9 @@ class Decider:
         self._states: dict[str, State] = {}
         self._interim: dict[str, int] = {}
         self._con = connection(threads)
+        models.register(self._con)
         detectors.register(self._con)
+        self._confined = confined()
         if file is not None and file.exists():
             self._restore(file)
 
@@ -218,8 +222,8 @@ class Decider:
 
     def _derive(self, table: pa.Table, due: Sequence[DueSession], now_ns: int) -> _Found:
         con = self._con
-        models.run(con, table, recorded_ns=now_ns)
-        detectors.run(con)
+        models.run(con, table, recorded_ns=now_ns, reading=detectors.READING)
+        detectors.run(con, spans="ledger_spans")
         rows = con.execute(
             "SELECT s.session_id, s.stop_reason, s.cost_usd, coalesce(list(d.detector ORDER BY "
             "d.detector) FILTER (WHERE d.verdict = 'hit'), []) "
@@ -227,13 +231,8 @@ class Decider:
             "GROUP BY s.session_id, s.stop_reason, s.cost_usd"
         ).fetchall()
         derived = {row[0]: (row[1], row[2], tuple(row[3])) for row in rows}
-        traces: Traces = defaultdict(list)
-        for session_id, trace_id, state in con.execute(
-            "SELECT DISTINCT session_id, trace_id, trace_state FROM spans ORDER BY ALL"
-        ).fetchall():
-            traces[session_id].append((int(trace_id, 16), tracestate.read(state or "")))
         detections = con.sql("FROM detections").to_arrow_table().cast(DETECTIONS)
-        return _Found(self._evaluate(due), derived, traces, detections)
+        return _Found(self._evaluate(due), derived, _traces(table, due), detections)
 
     def _evaluate(self, due: Sequence[DueSession]) -> dict[str, Facts]:
         """Ask the predicates, where they reach nothing but the features."""
@@ -242,13 +241,13 @@ class Decider:
             "bytes": [session.bytes for session in due],
             "trigger": [session.trigger for session in due],
         }
-        with confined() as con:
-            con.register("received", pa.table(received))
-            for name in ("sessions", "detections", "detector_cohorts"):
-                con.register(name, self._con.sql(f"FROM {name}").to_arrow_table())
-            features.create_table(con)
-            con.execute(f"INSERT INTO features BY NAME {features.statement(received=True)}")
-            return {facts.session_id: facts for facts in evaluate(con, self._policies)}
+        con = self._confined
+        con.register("received", pa.table(received))
+        for name in ("sessions", "detections", "detector_cohorts"):
+            con.register(name, self._con.sql(f"FROM {name}").to_arrow_table())
+        features.create_table(con)
+        con.execute(f"INSERT INTO features BY NAME {features.statement(received=True)}")
+        return {facts.session_id: facts for facts in evaluate(con, self._policies)}
 
     def _case(self, session: DueSession, facts: dict[str, Facts], traces: Traces) -> Case:
         key = session.key
@@ -282,3 +281,24 @@ class Decider:
             self._interim[session.key] = decision.threshold
         else:
             self._interim.pop(session.key, None)
+
+
+def _traces(table: pa.Table, due: Sequence[DueSession]) -> Traces:
+    """Return what the spans of sessions, one session after the other, say of their sampling."""
+    owners = np.repeat(np.arange(len(due)), [len(session.rows) for session in due])
+    ids, states = (
+        table[name].cast(pa.string()).combine_chunks().dictionary_encode("encode")
+        for name in ("trace_id", "trace_state")
+    )
+    codes = (owners * len(ids.dictionary) + np.asarray(ids.indices)) * len(states.dictionary)
+    codes += np.asarray(states.indices)
+    keys, samplings = (
+        [int(trace, 16) for trace in ids.dictionary.to_pylist()],
+        [tracestate.read(state or "") for state in states.dictionary.to_pylist()],
+    )
+    traces: Traces = defaultdict(list)
+    for code in np.unique(codes).tolist():
+        rest, state = divmod(code, len(samplings))
+        owner, trace = divmod(rest, len(keys))
+        traces[due[owner].key].append((keys[trace], samplings[state]))
+    return traces

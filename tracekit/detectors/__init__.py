@@ -9,11 +9,12 @@ detector is an SQL file beside this one, an entry in `thresholds.yaml`, and case
 """
 
 from tracekit.detectors.baselines import freeze, restore, to_lake
-from tracekit.detectors.runner import DROPPED, RECORDED, VERDICTS, register, run
+from tracekit.detectors.runner import DROPPED, READING, RECORDED, VERDICTS, register, run
 from tracekit.detectors.specification import load
 
 __all__ = [
     "DROPPED",
+    "READING",
     "RECORDED",
     "VERDICTS",
     "freeze",

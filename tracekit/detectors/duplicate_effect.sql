@@ -1,17 +1,31 @@
 -- The model asks for the same change again under another call id, and it is made again.
 -- Reads  detector_sessions, detector_tools.
-WITH effects AS (
-    SELECT
-        session_id, tool_name, tool_args_hash,
-        count(DISTINCT coalesce(tool_call_id, span_id)) AS calls,
-        bool_or(side_effect IS NULL) AS is_unclassed,
-        count(DISTINCT tool_result_hash) AS results,
-        count(idempotency_key) < count(*) OR count(DISTINCT idempotency_key) > 1 AS is_unkeyed,
-        list(mark) AS marks
-    FROM detector_tools
+WITH done AS (
+    SELECT * FROM detector_tools
     WHERE is_done AND (side_effect IS NULL OR side_effect IN ('write', 'external', 'irreversible'))
+),
+-- Few calls are made again: what is dear is asked of those alone.
+repeated AS (
+    SELECT session_id, tool_name, tool_args_hash
+    FROM done
     GROUP BY session_id, tool_name, tool_args_hash
-    HAVING count(DISTINCT coalesce(tool_call_id, span_id)) >= {calls}
+    HAVING count(*) >= {calls}
+),
+effects AS (
+    SELECT
+        d.session_id, d.tool_name, d.tool_args_hash,
+        count(DISTINCT coalesce(d.tool_call_id, d.span_id)) AS calls,
+        bool_or(d.side_effect IS NULL) AS is_unclassed,
+        count(DISTINCT d.tool_result_hash) AS results,
+        count(d.idempotency_key) < count(*) OR count(DISTINCT d.idempotency_key) > 1 AS is_unkeyed,
+        list(d.mark) AS marks
+    FROM done AS d
+    JOIN repeated AS r
+        ON r.session_id = d.session_id
+        AND r.tool_name IS NOT DISTINCT FROM d.tool_name
+        AND r.tool_args_hash IS NOT DISTINCT FROM d.tool_args_hash
+    GROUP BY d.session_id, d.tool_name, d.tool_args_hash
+    HAVING count(DISTINCT coalesce(d.tool_call_id, d.span_id)) >= {calls}
 ),
 summed AS (
     SELECT

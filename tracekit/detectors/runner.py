@@ -21,6 +21,9 @@ VERDICTS: Final = ("hit", "clear", "not_evaluable")
 RECORDED: Final = "memory.main.detections"
 """The view of a lake; a name alone would mean the temporary table of `run`."""
 
+READING: Final = ("name", "tool_call_id", "idempotency_key", "resend_count", "replayed")
+"""Columns of spans that the detectors read, and the models do not."""
+
 _COLUMNS: Final = (
     "session_id VARCHAR, detector VARCHAR, verdict VARCHAR, severity VARCHAR, value DOUBLE, "
     "threshold DOUBLE, evidence_span_ids VARCHAR, reason VARCHAR"
@@ -44,11 +47,12 @@ FROM ({select})
 _DROPPED: Final = """
 INSERT INTO detections
 SELECT
-    s.session_id, '{name}', coalesce(r.verdict, 'not_evaluable'), r.severity, r.value, r.threshold,
-    r.evidence_span_ids,
+    s.session_id, d.detector, coalesce(r.verdict, 'not_evaluable'), r.severity, r.value,
+    r.threshold, r.evidence_span_ids,
     CASE WHEN r.session_id IS NULL THEN '{reason}' ELSE r.reason END
 FROM sessions AS s
-LEFT JOIN {recorded} AS r ON s.session_id = r.session_id AND r.detector = '{name}'
+CROSS JOIN (VALUES {names}) AS d (detector)
+LEFT JOIN {recorded} AS r ON s.session_id = r.session_id AND r.detector = d.detector
 WHERE NOT s.kept AND {chosen}
 """
 
@@ -81,6 +85,7 @@ def run(
     *,
     where: str | None = None,
     recorded: str | None = None,
+    spans: str = "spans",
 ) -> None:
     """Make temporary table `detections`: a row per session and detector.
 
@@ -96,6 +101,7 @@ def run(
         where: Condition over the columns of `sessions`: which of them to judge; all by default.
         recorded: Table of what was found when the sampler decided, which stands for sessions whose
             spans were not kept: `RECORDED` of a lake. They are not evaluable without it.
+        spans: Table with the columns of `spans` that are in `READING`, and those the models read.
 
     Raises:
         UsageError: There is no detector of such a name.
@@ -106,15 +112,20 @@ def run(
     chosen = "TRUE"
     if where is not None:
         chosen = f"s.session_id IN (SELECT session_id FROM sessions WHERE {where})"
+    con.execute(f"CREATE OR REPLACE TEMP VIEW detector_spans AS FROM {spans}")
     con.execute(specification.text("steps.sql").replace("{chosen}", chosen))
     con.execute(specification.shared("cohorts.sql"))
     con.execute(f"CREATE OR REPLACE TEMP TABLE detections ({_COLUMNS})")
-    spans = specification.load().evidence_spans
+    most = specification.load().evidence_spans
     for name, select in selects.items():
         try:
-            con.execute(_INSERT.format(name=name, spans=spans, select=select))
-            source = recorded or _NOTHING
-            con.execute(_DROPPED.format(name=name, chosen=chosen, recorded=source, reason=DROPPED))
+            con.execute(_INSERT.format(name=name, spans=most, select=select))
         except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
             reason = str(error).partition("\n")[0]
             raise TracekitError(f"detector {name}: {reason}") from error
+    if wanted:
+        listed = ", ".join(f"('{name}')" for name in wanted)
+        source = recorded or _NOTHING
+        con.execute(
+            _DROPPED.format(names=listed, chosen=chosen, recorded=source, reason=DROPPED)
+        )

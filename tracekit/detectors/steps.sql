@@ -1,5 +1,5 @@
 -- What detectors ask of spans again and again, once: narrow tables of tool calls, model calls and verdicts.
--- Reads  spans, sessions; detector_words(kind, raw, meaning). The place in braces takes a condition on `s.session_id`.
+-- Reads  detector_spans, sessions; detector_words(kind, raw, meaning). The place in braces takes a condition on `s.session_id`.
 -- Makes  detector_chosen, detector_sessions, detector_tools, detector_calls, detector_marks.
 --
 -- `mark` is a span id with its start in front: lists of marks sort by time, and the runner takes the time off again.
@@ -23,7 +23,7 @@ FROM (
         coalesce(s.status = 'error' OR w.meaning = 'error'
             OR (s.status <> 'ok' AND s.tool_status IS NULL AND s.error_type IS NOT NULL), FALSE)
             AND coalesce(w.meaning, '') <> 'denied' AS is_failed
-    FROM spans AS s
+    FROM detector_spans AS s
     LEFT JOIN detector_words AS w ON w.kind = 'tool' AND w.raw = lower(trim(s.tool_status))
     WHERE s.operation = 'tool' AND NOT coalesce(s.replayed, FALSE) AND {chosen}
 ) AS t;
@@ -43,7 +43,7 @@ SELECT
     -- A failed call that may have used tokens and does not say how many.
     coalesce(billable AND waste_reason = 'failed_attempt' AND input_tokens IS NULL AND output_tokens IS NULL
         AND coalesce(cost_source, '') <> 'unbilled', FALSE) AS is_unmetered
-FROM spans AS s
+FROM detector_spans AS s
 WHERE operation = 'llm' AND coalesce(waste_reason, '') <> 'cancelled_sibling' AND {chosen};
 
 -- Verdicts on tasks, and steps other than calls that are said to be essential.
@@ -57,7 +57,7 @@ SELECT
     -- An evaluation of a single step is none of the task.
     CASE WHEN s.parent_span_id IS NULL OR s.operation IN ('session', 'task', 'workflow', 'agent', 'evaluation')
         THEN w.meaning END AS verdict
-FROM spans AS s
+FROM detector_spans AS s
 LEFT JOIN detector_words AS w ON w.kind = 'verdict' AND w.raw = lower(trim(s.eval_label))
 WHERE s.operation NOT IN ('llm', 'tool') AND (s.eval_label IS NOT NULL OR s.essential) AND {chosen};
 

@@ -1,5 +1,5 @@
 -- A session costs a multiple of what its cohort usually does.
--- Reads  detector_sessions, detector_cohorts, spans (of sessions with nested agents), attempts.
+-- Reads  detector_sessions, detector_cohorts, detector_spans (of sessions with nested agents), attempts.
 --
 -- By cost where all calls of the session have a price, else by tokens. A known part that is too much already is too much.
 -- Many calls or nested agents are no sign by themselves, as that is how some agents work: they count in a session that costs
@@ -35,7 +35,7 @@ measured AS (
 -- An agent's depth is the number of agents around it, in its trace.
 nesting AS (
     SELECT s.session_id
-    FROM spans AS s
+    FROM detector_spans AS s
     JOIN measured AS m ON s.session_id = m.session_id
     WHERE s.operation = 'agent' AND m.ratio >= {structure_ratio}
     GROUP BY s.session_id
@@ -43,7 +43,7 @@ nesting AS (
 ),
 tree AS (
     SELECT s.session_id, s.trace_id, s.span_id, s.parent_span_id, s.operation = 'agent' AS is_agent, s.start_ns
-    FROM spans AS s
+    FROM detector_spans AS s
     JOIN nesting AS n ON s.session_id = n.session_id
 ),
 upwards AS (

@@ -13,6 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import yaml
@@ -22,9 +23,7 @@ from tracekit.dialects import registry
 from tracekit.schema import TABLES, Stage, sql_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    import duckdb
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 _BEFORE_COSTS = ("10_identity", "12_vocabulary", "14_normalise", "16_billable")
 _BEFORE_SPANS = ("20_retries", "30_waste", "40_spans")
@@ -45,6 +44,7 @@ def run(
     *,
     book: costs.PriceBook | None = None,
     recorded_ns: int | None = None,
+    reading: Collection[str] = (),
 ) -> None:
     """Make `spans`, `attempts`, `tasks`, `sessions` and `outcomes` from `scanned`.
 
@@ -57,15 +57,20 @@ def run(
             not read and may be absent. By default the table or view `scanned` of the connection.
         book: Prices; by default those of `tracekit.costs.default_book`.
         recorded_ns: When the lake learned of the verdicts, UTC, ns since 1970; by default now.
+        reading: Scanned columns that `ledger_spans` shall have besides those the models read.
     """
     if scanned is None:
         scanned = con.sql("SELECT * FROM scanned").to_arrow_table()
-    run_spans(con, scanned, book=book)
+    run_spans(con, scanned, book=book, reading=reading)
     run_ledger(con, recorded_ns=recorded_ns)
 
 
 def run_spans(
-    con: duckdb.DuckDBPyConnection, scanned: pa.Table, *, book: costs.PriceBook | None = None
+    con: duckdb.DuckDBPyConnection,
+    scanned: pa.Table,
+    *,
+    book: costs.PriceBook | None = None,
+    reading: Collection[str] = (),
 ) -> None:
     """Make `spans` and `attempts`, the first half of `run`: nothing after it changes them.
 
@@ -78,7 +83,7 @@ def run_spans(
         _execute(con, _BEFORE_COSTS)
         costs.attach(con, book)
         _execute(con, _BEFORE_SPANS)
-        _make_spans(con, scanned)
+        _make_spans(con, scanned, reading)
         _execute(con, ("45_attempts",))
 
 
@@ -87,12 +92,17 @@ def run_ledger(con: duckdb.DuckDBPyConnection, *, recorded_ns: int | None = None
     now_ns = time.time_ns() if recorded_ns is None else recorded_ns
     _create(con, "config", pa.table({"recorded_ns": [now_ns]}))
     with _unordered(con):
-        stops.classify(con, "ledger_spans")
+        stops.classify(con, "ledger_spans", registered=True)
         _execute(con, _LEDGER)
 
 
 def register(con: duckdb.DuckDBPyConnection) -> None:
-    """Make the tables of facts that the models read: words of the dialects and stop values."""
+    """Make the tables of facts that the models read: words of the dialects and stop values.
+
+    Does nothing where they are made already: they are the same for every batch of a connection.
+    """
+    if _is_registered(con):
+        return
     words = registry.load()
     facts = _facts()
     _create_rows(con, "value_map", "column_name dialect raw canonical", words.value_map_rows())
@@ -105,6 +115,14 @@ def register(con: duckdb.DuckDBPyConnection) -> None:
     _create(con, "limits", pa.table({"largest_count": [facts["largest_count"]]}))
     _create_rows(con, "unbilled_failures", "code", [(code,) for code in facts["unbilled_failures"]])
     stops.register(con)
+
+
+def _is_registered(con: duckdb.DuckDBPyConnection) -> bool:
+    try:
+        con.execute("SELECT 1 FROM unbilled_failures, stop_rules LIMIT 0")
+    except duckdb.CatalogException:
+        return False
+    return True
 
 
 @contextmanager
@@ -132,7 +150,9 @@ def _number(con: duckdb.DuckDBPyConnection, scanned: pa.Table) -> None:
     con.register("numbered", scanned)
 
 
-def _make_spans(con: duckdb.DuckDBPyConnection, scanned: pa.Table) -> None:
+def _make_spans(
+    con: duckdb.DuckDBPyConnection, scanned: pa.Table, reading: Collection[str]
+) -> None:
     """Make `ledger_spans`, the one wide copy of the models, and `spans` from both it and `scanned`.
 
     Only what the ledger reads is copied. Most instrumentations fill a third of those columns: what
@@ -141,7 +161,7 @@ def _make_spans(con: duckdb.DuckDBPyConnection, scanned: pa.Table) -> None:
     columns = TABLES["spans"]
     passing = {c.name for c in columns if c.stage is not Stage.DERIVED} - REPLACED
     empty = {name for name in passing if scanned[name].null_count == scanned.num_rows}
-    unread = set(_facts()["unread"])
+    unread = set(_facts()["unread"]) - set(reading)
     read = [column for column in columns if column.name not in unread]
     stored = ", ".join(column.name for column in read if column.name not in empty)
     stated = ", ".join(

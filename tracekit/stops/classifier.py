@@ -51,7 +51,11 @@ def register(con: duckdb.DuckDBPyConnection, *, refinements: bool = True) -> Non
 
 
 def classify(
-    con: duckdb.DuckDBPyConnection, spans: str = "spans", *, refinements: bool = True
+    con: duckdb.DuckDBPyConnection,
+    spans: str = "spans",
+    *,
+    refinements: bool = True,
+    registered: bool = False,
 ) -> None:
     """Create tables `evidence` and `stops` from the spans.
 
@@ -62,8 +66,10 @@ def classify(
         con: Connection to work in.
         spans: Table or view with the columns of `schema.TABLES["spans"]` that the evidence needs.
         refinements: Give the optional refinements; otherwise the core codes they fold into.
+        registered: The connection has been through `register` before, with the same refinements.
     """
-    register(con, refinements=refinements)
+    if not registered:
+        register(con, refinements=refinements)
     con.execute(f"CREATE OR REPLACE TEMP VIEW stop_spans AS SELECT * FROM {spans}")
     _resolve(con)
     con.execute(_sql("evidence.sql"))
