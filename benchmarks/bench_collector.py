@@ -39,7 +39,7 @@ ROUNDS: Final = 5
 SECONDS: Final = 280.0
 """When no further round begins."""
 
-_PATIENCE: Final = 90.0
+_PATIENCE: Final = 180.0
 _RAW_REPEAT: Final = 10
 """How often the raw sink gets the same spans: it is done with them too soon to be measured."""
 
@@ -179,7 +179,7 @@ def wait(
     """Ask until the answer will do.
 
     Raises:
-        SystemExit: It does not in a minute and a half.
+        SystemExit: It does not in three minutes.
     """
     until = time.monotonic() + _PATIENCE
     while not is_done(found := ask()):

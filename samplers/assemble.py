@@ -66,7 +66,9 @@ def assemble(sessions: Sequence[npt.NDArray[Any]], read: Reader) -> memoryview:
         sessions: Rows of each session, `pending.ROW`.
         read: Reads the segments the rows point into.
     """
-    rows = np.concatenate([np.empty(0, ROW), *sessions])
+    # As bytes: numpy looks at every field of every part to find a common type.
+    parts = [np.empty(0, np.uint8), *(session.view(np.uint8) for session in sessions)]
+    rows = np.concatenate(parts).view(ROW)
     if not rows.size:
         return memoryview(b"")
     segments = _map_segments(rows, read)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from samplers.session_types import Rows
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Batch:
     """Spans of sessions, those of the first one first.
 
@@ -42,11 +43,25 @@ class Batch:
     def heads(self, number: int) -> list[int]:
         """Return the root spans of a session, the earliest first; its first span without any."""
         rows = self.rows(number)
-        part = self.table.select(["parent_span_id", "start_ns"]).slice(rows.start, len(rows))
-        is_root = pc.is_null(part["parent_span_id"]).to_numpy(zero_copy_only=False)
-        starts = part["start_ns"].fill_null(0).to_numpy()
-        roots = sorted(np.flatnonzero(is_root).tolist(), key=lambda row: int(starts[row]))
-        return [rows.start + row for row in roots or [0]]
+        first, last = np.searchsorted(self._roots, [rows.start, rows.stop])
+        roots = self._roots[first:last].tolist()
+        return sorted(roots, key=self._starts.__getitem__) or [rows.start]
+
+    def of(self, numbers: Sequence[int]) -> pa.Table:
+        """Return the columns of some sessions."""
+        chosen = np.zeros(len(self.bounds) - 1, np.bool_)
+        chosen[list(numbers)] = True
+        return self.table.filter(pa.array(np.repeat(chosen, np.diff(self.bounds))))
+
+    @cached_property
+    def _roots(self) -> npt.NDArray[np.int64]:
+        is_root = pc.is_null(self.table["parent_span_id"]).to_numpy(zero_copy_only=False)
+        return np.flatnonzero(is_root)
+
+    @cached_property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        starts: npt.NDArray[np.int64] = self.table["start_ns"].fill_null(0).to_numpy()
+        return starts
 
 
 def gather(keys: Sequence[str], rows: Sequence[Rows], read: Reader, key: int) -> Batch:

@@ -155,6 +155,10 @@ class Decider:
         judged = [Judged(one, *found.derived.get(one.session_id, ())) for one in decisions]
         return Decided(judged, found.detections)
 
+    def rehearse(self, table: pa.Table, due: Sequence[DueSession]) -> None:
+        """Judge sessions to no effect: the first time words, prices and libraries are loaded."""
+        self._facts(table, due, 0)
+
     @property
     def frozen_day(self) -> int:
         """UTC day, since 1970, up to which baselines are frozen; -1 for none."""

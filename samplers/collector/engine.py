@@ -150,6 +150,16 @@ class Engine:
         self._decider.replace(policies)
         self._outlet.ladder = Ladder(policies[0])
 
+    def rehearse(self, session: DueSession, data: bytes) -> None:
+        """Judge a session to no effect, so that the first real one need not wait for it.
+
+        Args:
+            session: The session.
+            data: What its rows point into.
+        """
+        batch = gather([session.key], [session.rows], lambda *_: data, 0)
+        self._decider.rehearse(batch.table, [session])
+
     def tick(self, now_ns: int, *, flush: bool = False) -> None:
         """Decide what is due, export it, and let go of what is done.
 
@@ -231,6 +241,7 @@ class Engine:
         decided = [one.key for one, is_final in zip(due, final, strict=True) if is_final]
         self._outlet.detected(judgement.of(decided))
         leaving: list[Kept] = []
+        dropped: list[Kept] = []
         for number, (one, record) in enumerate(zip(due, records, strict=True)):
             if not final[number]:
                 self.counts["interim"] += 1
@@ -240,10 +251,8 @@ class Engine:
             self._count(record, is_old=is_old)
             if not is_old:
                 self.policies.note(judged[number].decision, one)
-            if record.keep:
-                leaving.append(its)
-            else:
-                self._outlet.drop(batch, its, upto)
+            (leaving if record.keep else dropped).append(its)
+        self._outlet.drop(batch, dropped, upto)
         self._outlet.keep(batch, leaving, upto)
 
     def _is_final(self, session: DueSession, record: DecisionRecord) -> bool:

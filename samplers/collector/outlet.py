@@ -105,18 +105,19 @@ class Outlet:
         if self._ledger is not None:
             self._ledger.detected(found)
 
-    def drop(self, batch: Batch, its: Kept, upto: int) -> None:
-        """Write a dropped session into the ledger."""
-        released = _released(its.rows, its.record.decided_ns)
+    def drop(self, batch: Batch, dropped: Sequence[Kept], upto: int) -> None:
+        """Write dropped sessions into the ledger."""
+        released: Released = Counter()
+        for its in dropped:
+            released.update(_released(its.rows, its.record.decided_ns))
         if self._ledger is None:
             self._release(released)
             return
-        places = range(len(its.rows))
-        if not its.is_old or self._missing(its, LAKE).any():
-            rows = batch.rows(its.number)
-            self._ledger.add(batch.table.slice(rows.start, len(places)))
+        lacking = [its for its in dropped if not its.is_old or self._missing(its, LAKE).any()]
+        self._ledger.add(batch.of([its.number for its in lacking]))
+        for its in lacking:
             self._ledger.decided(its.key, its.record)
-        self._ledger.settle({its.record.session: upto}, released)
+        self._ledger.settle({its.record.session: upto for its in dropped}, released)
 
     def keep(self, batch: Batch, kept: Iterable[Kept], upto: int) -> None:
         """Export sessions, or the spans of them that a target does not have yet."""
@@ -226,6 +227,8 @@ class Outlet:
 
 
 def _released(rows: Rows, at_ns: int) -> Released:
+    if len(rows) and (rows["segment"] == rows["segment"][0]).all():  # nearly always
+        return Counter({(int(rows["segment"][0]), at_ns): len(rows)})
     segments, counts = np.unique(rows["segment"], return_counts=True)
     pairs: Sequence[tuple[int, int]] = list(zip(segments.tolist(), counts.tolist(), strict=True))
     return Counter({(segment, at_ns): count for segment, count in pairs})

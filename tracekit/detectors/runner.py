@@ -126,6 +126,4 @@ def run(
     if wanted:
         listed = ", ".join(f"('{name}')" for name in wanted)
         source = recorded or _NOTHING
-        con.execute(
-            _DROPPED.format(names=listed, chosen=chosen, recorded=source, reason=DROPPED)
-        )
+        con.execute(_DROPPED.format(names=listed, chosen=chosen, recorded=source, reason=DROPPED))
