@@ -169,6 +169,19 @@ def test_live_and_later_agree(played: Played) -> None:
     assert {row[2] for row in live} == set(detectors.VERDICTS)
 
 
+def test_a_collector_judges_every_batch_as_the_lake_does(played: Played) -> None:
+    """Words are registered once, and spans are read where the models left them."""
+    con = duckdb.connect()
+    scanned = inspect_table(scan(played.data).table)
+    for batch in (scanned.slice(0, 500), scanned):
+        pipeline.run(con, batch, recorded_ns=0, reading=detectors.READING)
+    detectors.register(con)
+    detectors.freeze(con)
+    detectors.run(con, spans="ledger_spans")
+    live = con.execute("SELECT * FROM detections ORDER BY ALL").fetchall()
+    assert live == played.lake.read(detected)
+
+
 def test_a_verdict_depends_on_nothing_but_its_session(played: Played) -> None:
     """With the baselines frozen, half of the sessions get what all of them together get."""
     con = ledger(played.data)

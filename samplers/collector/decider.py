@@ -236,7 +236,7 @@ class Decider:
         ).fetchall()
         derived = {row[0]: (row[1], row[2], tuple(row[3])) for row in rows}
         detections = con.sql("FROM detections").to_arrow_table().cast(DETECTIONS)
-        return _Found(self._evaluate(due), derived, _traces(table, due), detections)
+        return _Found(self._evaluate(due), derived, traces_of(table, due), detections)
 
     def _evaluate(self, due: Sequence[DueSession]) -> dict[str, Facts]:
         """Ask the predicates, where they reach nothing but the features."""
@@ -287,7 +287,7 @@ class Decider:
             self._interim.pop(session.key, None)
 
 
-def _traces(table: pa.Table, due: Sequence[DueSession]) -> Traces:
+def traces_of(table: pa.Table, due: Sequence[DueSession]) -> Traces:
     """Return what the spans of sessions, one session after the other, say of their sampling."""
     owners = np.repeat(np.arange(len(due)), [len(session.rows) for session in due])
     ids, states = (
