@@ -44,9 +44,9 @@ _RAW_REPEAT: Final = 10
 """How often the raw sink gets the same spans: it is done with them too soon to be measured."""
 
 RAW: Final = "raw gRPC sink"
-FULL: Final = "tracekit, keep-anomalies"
-BASE: Final = "tracekit, baseline-only"
-PLAIN: Final = "protobuf and Python"
+FULL: Final = "keep-anomalies"
+BASE: Final = "baseline-only"
+PLAIN: Final = "plain Python"
 RIVALS: Final = {
     RAW: ["collector_ends.py", "raw"],
     FULL: ["collector_rivals.py", "tracekit", "keep-anomalies"],
@@ -222,10 +222,13 @@ def rounds(files: dict[int, Path]) -> dict[tuple[int, str], list[Run]]:
 
 
 def show(found: dict[tuple[int, str], list[Run]]) -> None:
-    """Print medians over the rounds, and ratios to the raw sink of the same round."""
+    """Print medians over the rounds, and ratios to the raw sink of the same round.
+
+    CPU seconds are per million spans: of what is measured, and with both ends.
+    """
     table = Table(
-        "spans a request", "what", "k spans/s", "of the raw sink", "CPU s/M, alone", "CPU s/M, all",
-        "first request", "median", "first decisions", "kept", box=box.SIMPLE_HEAD,
+        "spans/request", "what", "k spans/s", "of raw sink", "CPU s/M", "all three", "first request",
+        "median", "first batch", "kept", box=box.SIMPLE_HEAD,
     )  # fmt: skip
     for (size, name), runs in found.items():
         ratios = [one.rate / other.rate for one, other in zip(runs, found[size, RAW], strict=True)]
@@ -254,8 +257,7 @@ def main() -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory(prefix="tracekit-bench-") as folder:
         files = {size: Path(folder) / f"{size}.bin" for size in SIZES}
-        for size, file in files.items():
-            collector_spans.write(file, SESSIONS, size)
+        collector_spans.write(files, SESSIONS)
         total = SESSIONS * collector_spans.SESSION_SPANS
         size = files[SIZES[-1]].stat().st_size / total
         found = rounds(files)

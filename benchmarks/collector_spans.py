@@ -12,7 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 from tracekit.otlp.encode import length_delimited
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 SESSION_SPANS: Final = 50
@@ -25,20 +25,18 @@ _FAILING: Final = 0.05
 _SIZE: Final = struct.Struct("<I")
 
 
-def write(file: Path, sessions: int, spans: int) -> int:
-    """Write requests of some spans each into a file; return how many requests.
+def write(files: Mapping[int, Path], sessions: int) -> None:
+    """Write the same sessions into files, in requests of different sizes.
 
     Args:
-        file: The file.
-        sessions: How many sessions, the same ones for every size of request.
-        spans: Spans of a request.
+        files: A file for each number of spans a request shall have.
+        sessions: How many sessions.
     """
-    count = 0
-    with file.open("wb") as out:
-        for request in _requests(_interleaved(sessions), spans):
-            out.write(_SIZE.pack(len(request)) + request)
-            count += 1
-    return count
+    spans = list(_interleaved(sessions))
+    for size, file in files.items():
+        with file.open("wb") as out:
+            for request in _requests(spans, size):
+                out.write(_SIZE.pack(len(request)) + request)
 
 
 def read(file: Path) -> list[bytes]:
