@@ -227,8 +227,8 @@ def show(found: dict[tuple[int, str], list[Run]]) -> None:
     CPU seconds are per million spans: of what is measured, and with both ends.
     """
     table = Table(
-        "spans/request", "what", "k spans/s", "of raw sink", "CPU s/M", "all three", "first request",
-        "median", "first batch", "kept", box=box.SIMPLE_HEAD,
+        "spans/request", "what", "k spans/s", "of raw sink", "CPU s/M", "all three",
+        "first request", "median", "first batch", "kept", box=box.SIMPLE_HEAD,
     )  # fmt: skip
     for (size, name), runs in found.items():
         ratios = [one.rate / other.rate for one, other in zip(runs, found[size, RAW], strict=True)]
