@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import statistics
 import subprocess
 import sys
@@ -234,7 +235,7 @@ def show(found: dict[tuple[int, str], list[Run]]) -> None:
         ratios = [one.rate / other.rate for one, other in zip(runs, found[size, RAW], strict=True)]
 
         def median(field: str, runs: list[Run] = runs) -> float:
-            return statistics.median(getattr(run, field) for run in runs)
+            return float(statistics.median(getattr(run, field) for run in runs))
 
         table.add_row(
             str(size),
@@ -267,7 +268,7 @@ def main() -> None:
         f"{done} rounds of {total:,} spans in {SESSIONS:,} sessions, {size:.0f} bytes a span; "
         "every session decided, every kept span in the sink, none lost"
     )
-    pending = bench_pending.memory(generate.requests(16), bench_pending.random.Random(1))
+    pending = bench_pending.memory(generate.requests(16), random.Random(1))
     print(f"a pending span takes {pending.rate} (aim: {pending.aim})")
 
 
