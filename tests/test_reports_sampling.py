@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from tracekit.pages.sections.sampling import NOBODY, against_census, shares
@@ -40,10 +41,9 @@ def decided(outcome: str, probability: float, *, keeps: bool, weight: float | No
 
 def ledger(rows: Iterable[Row]) -> duckdb.DuckDBPyConnection:
     con = duckdb.connect()
+    con.register("made", pa.Table.from_pylist([dict(row) for row in rows]))
     con.execute(f"CREATE TABLE sessions ({COLUMNS})")
-    con.executemany(
-        f"INSERT INTO sessions VALUES ({', '.join('?' * 9)})", [list(row.values()) for row in rows]
-    )
+    con.execute("INSERT INTO sessions BY NAME FROM made")
     return con
 
 
@@ -53,7 +53,7 @@ def named(con: duckdb.DuckDBPyConnection, quantity: str) -> dict[str, Any]:
 
 
 def test_an_estimate_stands_beside_the_count() -> None:
-    """Three failures kept for sure and two of four successes by half: 3 / 7 by weights, as counted."""
+    """Three failures kept for sure, two of four successes by half: 3 / 7 by weights, as counted."""
     rows = [decided("failure", 1, keeps=True) for _ in range(3)]
     rows += [decided("success", 0.5, keeps=number < 2) for number in range(4)]
     found = named(ledger(rows), "failed")
@@ -79,7 +79,7 @@ def test_intervals_hold_the_census_as_often_as_they_say() -> None:
 
 
 def test_what_no_weight_speaks_for_is_left_out_and_said() -> None:
-    """Sessions that could not be kept, and those kept by hand, are counted and not estimated from."""
+    """Sessions that could not be kept, and those kept by hand, are counted, not estimated from."""
     rows = [
         decided("success", 0.5, keeps=True),
         decided("success", 0.5, keeps=False),

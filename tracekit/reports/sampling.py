@@ -48,8 +48,10 @@ def quality(con: duckdb.DuckDBPyConnection, selection: Selection | None = None) 
 
 
 def _row(row: dict[str, Any]) -> Row:
-    names = ("y", "x", "yy", "xy", "xx", "largest")
-    estimate = rate(RatioSums(n=row["kept"], **{name: float(row[name]) for name in names}))
+    y, x, yy, xy, xx, largest = (
+        float(row[name]) for name in ("y", "x", "yy", "xy", "xx", "largest")
+    )
+    estimate = rate(RatioSums(row["kept"], y, x, yy, xy, xx, largest))
     return query.plain(
         {name: row[name] for name in ("quantity", "sessions", "kept", "census", "unweighted")}
         | {"estimate": query.finite(estimate.value), "low": estimate.low, "high": estimate.high}

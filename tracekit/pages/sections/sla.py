@@ -47,7 +47,8 @@ def section(con: duckdb.DuckDBPyConnection, selection: Selection) -> Section:
             indicators(slis(con, where=where)),
             losses(waterfall(con, where=where)),
             listing(
-                promises([{**one} for one in verdicts(con)]), says="Of all calls in the lake, whatever is selected."
+                promises([{**one} for one in verdicts(con)]),
+                says="Of all calls in the lake, whatever is selected.",
             ),
         ),
     )
