@@ -86,7 +86,7 @@ def test_the_default_keeps_what_is_odd() -> None:
         [0b00001, 0b001, 0],
         [0b00010, 0b010, 0],
         [0b00100, 0b100, 0],
-        [0b01000, 0, 0],
+        [0b10000, 0, 0],
         [0, 0, 0],
     ]
     assert facts[4].matches[0].strata == ("x/-/-",)
