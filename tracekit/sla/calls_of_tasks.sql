@@ -5,7 +5,7 @@
 CREATE OR REPLACE TEMP VIEW sla_calls AS
 SELECT
     t.* EXCLUDE (provider, model, start_ns, end_ns, started_at, stands_for, essential),
-    a.provider, a.model, a.agent_name AS caller, a.attempt, a.is_final, a.failure_class, a.stop_class, a.start_ns,
+    a.provider, a.model, a.region, a.agent_name AS caller, a.attempt, a.is_final, a.failure_class, a.stop_class, a.start_ns,
     a.end_ns, a.started_at, a.essential, a.is_aborted, a.stands_for
 FROM sla_attempts AS a
 JOIN sla_tasks AS t ON t.session_id = a.session_id AND t.task_id = a.task_id;

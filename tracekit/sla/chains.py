@@ -46,7 +46,8 @@ class Chain(TypedDict):
             independent: the mean of A^n over the measured n.
         independent_retried: The same with two attempts per call, and rho.
         clustered: The same with all failing time in the outages found; a lower bound.
-        outages: Runs of slices in which most attempts failed; see `thresholds.yaml`.
+        outages: Runs of slices in which most attempts at a provider and region failed; see
+            `thresholds.yaml`.
         measured: The task SLI; it also has the losses that no call is behind.
         calls_measured: The call SLI to the power of n, as `independent`: what retries and
             fallbacks left of the losses.
@@ -106,7 +107,6 @@ def chains(  # noqa: PLR0913  the questions `slis` answers, and the target
     for row in slis(con, from_ns, to_ns, by, where=where):
         measured[tuple(row[name] for name in keys.keys)][row["sli"]] = row["value"]
     parts = keys.parts() | {"from_ns": str(from_ns), "to_ns": str(to_ns), "where": condition}
-    parts["partition"] = parts["group"] if keys.keys else "1"
     histograms: defaultdict[tuple[Any, ...], Rows] = defaultdict(list)
     for row in query.fetch(con, sql("chain").format(**parts), view="tasks"):
         histograms[tuple(keys_of(keys, row).values())].append(row)

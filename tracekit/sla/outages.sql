@@ -1,26 +1,26 @@
--- Outages per group: runs of slices in which most attempts failed; and how long tasks take.
+-- Outages per group: runs of slices in which most attempts at one provider and region failed; and how long tasks take.
 -- Reads  sla_calls, sla_tasks. {slice_ns}, {failing}, {attempts} are those of thresholds.yaml.
 -- Makes  a row per group: outages, task_s (median), period_s (first to last attempt).
 
 WITH chosen AS (
-    SELECT {keys} start_ns, start_ns // {slice_ns} AS slice, failure_class
+    SELECT {keys} start_ns, start_ns // {slice_ns} AS slice, failure_class, provider, region
     FROM sla_calls
     WHERE start_ns >= {from_ns} AND start_ns < {to_ns} AND NOT is_aborted AND {where}
 ),
 slices AS (
-    SELECT {names} slice, min(start_ns) AS first_ns, max(start_ns) AS last_ns,
+    SELECT {names} provider, region, slice, min(start_ns) AS first_ns, max(start_ns) AS last_ns,
         count(*) >= {attempts} AND count(failure_class) >= {failing} * count(*) AS is_down
     FROM chosen
-    GROUP BY {names} slice
+    GROUP BY {names} provider, region, slice
 ),
 down AS (
-    SELECT {names} slice,
-        slice - row_number() OVER (PARTITION BY {partition} ORDER BY slice) AS run
+    SELECT {names} provider, region, slice,
+        slice - row_number() OVER (PARTITION BY {names} provider, region ORDER BY slice) AS run
     FROM slices
     WHERE is_down
 ),
 runs AS (
-    SELECT DISTINCT {names} run FROM down
+    SELECT DISTINCT {names} provider, region, run FROM down
 ),
 others AS (
     SELECT {names} count(*) AS outages FROM runs GROUP BY {group}

@@ -9,7 +9,7 @@ from tracekit.reports.table import ColumnSpec, Kind, Row, Table
 from tracekit.sla.reading import shipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from tracekit.sla.terms import Terms
     from tracekit.sla.verdict import Verdict
@@ -39,7 +39,7 @@ _VERDICTS = (
     ColumnSpec("credit_reason", hidden=True),
     ColumnSpec("confidence", rank=7),
     ColumnSpec("basis", hidden=True),
-    ColumnSpec("reason", Kind.PROSE),
+    ColumnSpec("reason", Kind.PROSE, hidden=True),
 )
 _SLIS = (
     ColumnSpec("sli", title="of"),
@@ -103,7 +103,7 @@ _TERMS = (
 def verdict_table(rows: Iterable[Verdict]) -> Table:
     """Return verdicts as a table."""
     found = tuple(query.plain(row) for row in rows)
-    notes = []
+    notes = list(_reasons(found))
     if not found:
         notes.append(
             "No terms that come along speak of these calls: what they were served by is not "
@@ -173,6 +173,19 @@ def _terms(terms: Terms) -> Row:
         "unknown": open_,
         "note": terms.note,
     }
+
+
+def _reasons(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield why verdicts are what they are; the same for several units is said once."""
+    units: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        if row["reason"]:
+            key = str(row["terms"]), str(row["period"]), str(row["reason"])
+            what = row["unit"] if row["promise"] == "availability" else row["promise"]
+            units.setdefault(key, []).append(str(what))
+    for (terms, period, reason), names in units.items():
+        of = ", ".join(filter(None, [period, *(name for name in names if name != "all")]))
+        yield f"{terms}{f' ({of})' if of else ''}: {reason}."
 
 
 def _basis(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
