@@ -40,7 +40,7 @@ def section(con: duckdb.DuckDBPyConnection, selection: Selection) -> Section:
 def _says(row: Row) -> str:
     if not row["tasks"]:
         return "No tasks are selected."
-    decided = number_of(row["successes"]) + number_of(row["failures"])
+    decided = decided_of(row)
     if not decided:
         return (
             f"None of the {row['tasks']:,} tasks is decided: nothing says whether they succeeded."
