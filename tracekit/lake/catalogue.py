@@ -62,7 +62,9 @@ def narrow(con: duckdb.DuckDBPyConnection, sessions: str) -> None:
         sessions: SELECT of one column session_id. `files.sessions` holds the stored columns of all.
     """
     con.execute(f"CREATE OR REPLACE TEMP TABLE shown_sessions AS {sessions}")
-    for table in TABLES:
+    for table, columns in TABLES.items():
+        if all(column.name != "session_id" for column in columns):
+            continue  # baselines are of cohorts, not of sessions
         con.execute(
             f"CREATE OR REPLACE VIEW lake.{table} AS SELECT * FROM files.{table} "
             "WHERE session_id IN (SELECT session_id FROM shown_sessions)"
