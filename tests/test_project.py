@@ -128,7 +128,9 @@ def test_sql_is_readable(path: Path) -> None:
 def test_data_file_is_used(path: Path) -> None:
     """A data file is named by, or listed by, the code of its package: none is forgotten."""
     code = "\n".join(p.read_text(encoding="utf-8") for p in package_files(".py"))
-    beside = "\n".join(p.read_text(encoding="utf-8") for p in path.parent.glob("*.py"))
+    # A folder of data alone is of the package above it.
+    package = path.parent if any(path.parent.glob("*.py")) else path.parent.parent
+    beside = "\n".join(p.read_text(encoding="utf-8") for p in package.glob("*.py"))
     assert path.stem in code or "iterdir()" in beside or ".glob(" in beside
 
 
