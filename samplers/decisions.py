@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from samplers.syncing import Batch, Syncer
 
 _SECOND: Final = 1_000_000_000
+_FRAMES: Final = 8
+"""Frames of which the rows are at hand."""
 
 
 class DecisionLog:
@@ -77,6 +79,7 @@ class DecisionLog:
         self._lock = threading.RLock()
         self._entries: dict[int, Entry] = {}
         self._pending: dict[str, dict[int, None]] = {}
+        self._frames: dict[tuple[int, int], dict[str, list[Any]]] = {}
         self._counts: Counter[str] = Counter()
         self._syncer = syncer
         self._fsync = settings.fsync
@@ -227,9 +230,21 @@ class DecisionLog:
 
     def _read(self, session: int) -> DecisionRecord:
         entry = self._entries[session]
-        name = _name(session)
-        rows = orjson.loads(self._files.payload(entry.file, entry.offset))
-        return from_row(next(row for row in rows if row[0] == name))
+        return from_row(self._rows(entry.file, entry.offset)[_name(session)])
+
+    def _rows(self, file: int, offset: int) -> dict[str, list[Any]]:
+        """Return the rows of a frame by session; those read last are at hand.
+
+        Sessions that were decided together are asked for together: after a restart, and when their
+        file goes.
+        """
+        rows = self._frames.pop((file, offset), None)
+        if rows is None:
+            rows = {row[0]: row for row in orjson.loads(self._files.payload(file, offset))}
+        self._frames[file, offset] = rows
+        if len(self._frames) > _FRAMES:
+            del self._frames[next(iter(self._frames))]
+        return rows
 
     def _write(self, kind: int, content: Any) -> Batch | None:
         number, offset, handle = self._files.append(kind, orjson.dumps(content))

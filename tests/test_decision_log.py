@@ -259,3 +259,22 @@ def test_foreign_and_newer_files_are_clear_errors(
     monkeypatch.undo()
     with pytest.raises(JournalError, match="format 2"), log_in(tmp_path):
         pass
+
+
+def test_a_batch_is_read_once_for_all_of_its_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To ask again for the decisions of a batch takes as long as reading it, not its square."""
+    with log_in(tmp_path) as log:
+        batch = [decision(number, keep=number % 2 == 0) for number in range(1, 501)]
+        log.decide(batch)
+        read: list[tuple[int, int]] = []
+        payload = log._files.payload  # noqa: SLF001 - what is counted is how often the disk is read
+
+        def counted(number: int, offset: int) -> bytes:
+            read.append((number, offset))
+            return payload(number, offset)
+
+        monkeypatch.setattr(log._files, "payload", counted)  # noqa: SLF001 - as above
+        assert log.decide(batch) == batch
+        assert len(read) == 1
