@@ -6,7 +6,7 @@ PEERS := .venv-peers
 KILLS ?= 20
 SEED ?= 1
 SESSIONS ?= 100000
-WARM := from tracekit.otlp.scan import scan; scan(b"").table
+WARM := from samplers.warm import warm; warm()
 # The pip that a Python 3.11 brings along does not find packages with extras in a list with hashes.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PEERS_PIP := $(PEERS)/bin/python -m pip --quiet --disable-pip-version-check
@@ -105,7 +105,7 @@ $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "installing what tracekit needs to run"
 	@$(PIP) install --require-hashes --requirement requirements.lock
 	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
-	@echo "compiling the span scanner, once"
+	@echo "compiling what works on spans, once"
 	@$(BIN)/python -c '$(WARM)'
 	@touch $@
 
@@ -113,7 +113,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@echo "installing what tracekit needs to run, and its development tools"
 	@$(PIP) install --require-hashes --requirement requirements-dev.lock
 	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
-	@echo "compiling the span scanner, once"
+	@echo "compiling what works on spans, once"
 	@$(BIN)/python -c '$(WARM)'
 	@touch $(VENV)/.runtime $@
 

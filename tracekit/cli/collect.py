@@ -52,6 +52,7 @@ def command(file: Path | None, lake: Path | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGHUP, lambda *_: reload.set())
+    click.echo("starting", err=True)
     collector = Collector(settings)
     recovered = collector.start()
     if recovered:

@@ -24,7 +24,7 @@ _NUMBERS = (
     ColumnSpec("weighted", Kind.NUMBER, title="speak\nfor"),
     ColumnSpec("possible", Kind.COUNT, title="of", rank=1),
     ColumnSpec("sigma", Kind.NUMBER, title="+-", rank=2),
-    ColumnSpec("z", Kind.NUMBER),
+    ColumnSpec("z", Kind.FACTOR),
     ColumnSpec("finding"),
 )
 

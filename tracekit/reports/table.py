@@ -29,7 +29,7 @@ class Kind(StrEnum):
     COUNT = "count"
     NUMBER = "number"
     FACTOR = "factor"
-    """How many times as much: shown with one decimal."""
+    """How many times as much, or how many standard deviations: shown with one decimal."""
     USD = "usd"
     SHARE = "share"
     """A share between 0 and 1; terminals show percent."""
