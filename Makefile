@@ -36,7 +36,7 @@ notebooks: $(VENV)/.dev ## run the notebooks over a lake (LAKE=DIR), into build/
 	@TRACEKIT_LAKE=$(LAKE) $(BIN)/python -m tracekit.notebooks.export build/notebooks
 
 test: $(VENV)/.dev ## run the tests (a few minutes)
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
 
 test-slow: $(VENV)/.dev ## run the long ones: fuzzing, soak, comparisons with peers
 	@$(BIN)/python -m pytest -m slow

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from click.testing import Result
 
-PRINTING = [name for name in COMMANDS if name not in {"outcome", "demo", "collect", "keep"}]
+PRINTING = [name for name in COMMANDS if name not in {"outcome", "demo", "collect", "keep", "ui"}]
 """Commands that print data."""
 
 ASKING = {

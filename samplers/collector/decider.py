@@ -75,7 +75,9 @@ class Decided:
 
     def of(self, keys: Sequence[str]) -> pa.Table:
         """Return what the detectors found in some sessions."""
-        return self.detections.filter(pc.is_in(self.detections["session_id"], pa.array(keys)))
+        return self.detections.filter(
+            pc.is_in(self.detections["session_id"], pa.array(keys, pa.string()))
+        )
 
 
 @dataclass(frozen=True, slots=True)
