@@ -88,7 +88,7 @@ def session(number: int, seed: int) -> list[bytes]:
     rng = random.Random(f"{seed}-{number}")
     key = {"session.id": f"session-{number}"} if number % 3 else {}
     failed = {"tracekit.done.status": "failed"} if rng.random() < 0.1 else {}
-    traces = [number << 8 | n for n in range(rng.randrange(1, 4) if key else 1)]
+    traces = [rng.getrandbits(128) for _ in range(rng.randrange(1, 4) if key else 1)]
     ids = itertools.count(number << 16 | 1)
     parents = {trace: next(ids) for trace in traces}
     parts = []

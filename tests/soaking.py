@@ -43,6 +43,9 @@ HOURS: Final = 6
 STEP: Final = 10
 """Seconds between two requests, and between two rounds of upkeep."""
 
+LONGEST: Final = 3.86
+"""Power of ten of the longest session, in seconds: two hours, so that later hours are alike."""
+
 SILENCE: Final = 1200
 """Longest silence of a session, seconds; it is over after half as much again."""
 
@@ -219,7 +222,7 @@ Event = tuple[float, int, bool, int, bytes]
 
 def shape(rng: random.Random) -> tuple[float, float]:
     """Return when a session begins and how long it takes, in seconds."""
-    length = min(10 ** rng.uniform(0.3, 4.3), HOURS * HOUR - 120)
+    length = 10 ** rng.uniform(0.3, LONGEST)
     return rng.uniform(0, HOURS * HOUR - length - 60), length
 
 
@@ -245,7 +248,7 @@ def events(rng: random.Random, number: int, *, is_odd: bool) -> Iterator[Event]:
     start, length = shape(rng)
     steps = max(rng.randrange(1, 6), math.ceil(length / SILENCE) + 1)
     key = encode_attributes({"session.id": f"chat-{number}"}) if number % 3 else b""
-    traces = [number << 8 | n for n in range(rng.randrange(1, 4) if key else 1)]
+    traces = [rng.getrandbits(128) for _ in range(rng.randrange(1, 4) if key else 1)]
     ids = count(number << 16 | len(traces) + 1)
     for step in range(steps):
         moment = start + length * step / steps
