@@ -172,7 +172,7 @@ class Collector:
         )
         self.engine.recover()
 
-    def feed(self, requests: Sequence[Request], every: int = 50) -> None:
+    def feed(self, requests: Sequence[Request], every: int = 200) -> None:
         """Receive requests when their last span ended, and tick now and then."""
         for number, request in enumerate(requests):
             self.clock.now = max(self.clock.now, request.end_ns)

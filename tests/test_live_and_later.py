@@ -33,7 +33,7 @@ PLAIN = parse(
 rules:
   - {name: hits, when: detector_hits > 0, keep: all}
   - {name: dear, when: cost_usd > 2 * cohort_cost_median, probability: 0.5}
-  - {name: big, when: bytes > 20000 OR spans > 30, probability: 0.25}
+  - {name: big, when: bytes > 12000 OR spans > 25, probability: 0.25}
   - {name: idle, when: trigger = 'idle', probability: 0.2}
 baseline: 0.1
 """,
