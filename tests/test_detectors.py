@@ -203,6 +203,7 @@ def test_a_verdict_depends_on_nothing_but_its_session(played: Played) -> None:
     assert sorted(halves, key=str) == sorted(whole, key=str)
 
 
+@pytest.mark.slow
 def test_recorded_sessions(shared_data: Path, tmp_path: Path) -> None:
     """Verdicts per set of recorded sessions of other people's agents."""
     lines = []

@@ -119,6 +119,7 @@ def test_every_failure_mode_is_judged_alike_live_and_later(tmp_path: Path) -> No
     assert len({detector for detector, verdict in kinds if verdict == "hit"}) >= 5
 
 
+@pytest.mark.slow
 def test_cohorts_are_those_the_collector_had(tmp_path: Path) -> None:
     """Rules and detectors that ask for the cohort's baseline, over two weeks of frozen days."""
     lake = collected(tmp_path, simulated("default", 200), PLAIN)
@@ -129,6 +130,7 @@ def test_cohorts_are_those_the_collector_had(tmp_path: Path) -> None:
     assert {"hits", "dear", "big", "baseline"} <= rules
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("folder", "pattern", "most"),
     [("tau2-retail", "Retail_Base*.tar.gz", 2), ("swebench-mini-agent", "trajs*.tar.gz", 3)],
