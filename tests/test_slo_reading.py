@@ -10,7 +10,7 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracekit.documents import DocumentError
+from tracekit.documents import DocumentError, written
 from tracekit.errors import InputError, UsageError
 from tracekit.slo import openslo
 from tracekit.slo.durations import SECONDS, parsed, shorthand
@@ -191,6 +191,12 @@ def objectives(draw: st.DrawFn) -> Objectives:
             fields["counters"] = {"bad": 'a{b="c"}', "total": "d"}
         made.append(Objective.model_validate(fields))
     return Objectives(objectives=tuple(made))
+
+
+def test_every_end_of_a_line_comes_back() -> None:
+    """Characters that YAML takes for the end of a line are none in a text."""
+    said = {"description": "a\x85b\u2028c\u2029d\ne"}
+    assert yaml.safe_load(written(said)) == said
 
 
 @settings(max_examples=40)

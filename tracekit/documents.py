@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MOST_BYTES: Final = 1 << 20
 """Longest file."""
 
+_ENDS: Final = "\x85\u2028\u2029"
+"""Ends of lines other than the usual one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -117,6 +120,25 @@ class Document:
                 if (first := seen.setdefault(str(key.value), line)) != line:
                     raise self.error(line, f"the key is already on line {first}", str(key.value))
                 self._refuse_repeats(value)
+
+
+def written(*documents: object) -> str:
+    """Return documents as YAML for people: keys in their order, text as it is read."""
+    return str(
+        yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML takes for the end of a line, which would come back as a space."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if any(end in text for end in _ENDS) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def _child(node: yaml.Node, step: str | int) -> tuple[int, yaml.Node] | None:

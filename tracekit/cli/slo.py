@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import yaml
 
 from tracekit.cli import options
 from tracekit.cli.output import emit
-from tracekit.documents import DocumentError
+from tracekit.documents import DocumentError, written
 from tracekit.errors import UsageError
 from tracekit.reports.figures import duration
 from tracekit.reports.table import ColumnSpec, Kind, Table
@@ -208,7 +207,7 @@ def import_(file: Path) -> None:
     tracekit slo import openslo.yaml > slo.yaml
     """
     said = _load(file).model_dump(mode="json", exclude_defaults=True)
-    click.echo(yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=100), nl=False)
+    click.echo(written(said), nl=False)
 
 
 @command.command("rules")

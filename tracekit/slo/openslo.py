@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 from pydantic import ValidationError
 
-from tracekit.documents import Document, DocumentError, Problem, place
+from tracekit.documents import Document, DocumentError, Problem, place, written
 from tracekit.slo.durations import shorthand
 from tracekit.slo.objectives import MONTH, Indicator, Objective, Objectives
 
@@ -283,7 +283,7 @@ def dump(objectives: Objectives) -> str:
     parts = [_document("Service", name, {}) for name in services]
     for objective in objectives.objectives:
         parts += [_sli(objective), _slo(objective)]
-    return str(yaml.safe_dump_all(parts, sort_keys=False, allow_unicode=True, width=100))
+    return written(*parts)
 
 
 def _document(kind: str, name: str, spec: Mapping[str, Any], **metadata: Any) -> dict[str, Any]:
