@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from host import run, unconfigured
 from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tracekit.errors import UsageError
@@ -191,6 +192,33 @@ def test_captured_content_is_redacted_unless_something_else_is_asked_for() -> No
     assert settings is not None
     assert settings.settings.redact is not None
     assert "hunter2" not in settings.settings.redact('{"password": "hunter2"}')
+
+
+def derives() -> bool:
+    active = runtime.active()
+    return active is not None and active.deriver is not None
+
+
+def test_what_the_lake_derives_anew_is_not_derived_in_process() -> None:
+    """Spans for the local lake alone carry no stops and costs, unless that is asked for."""
+    configure()
+    assert not derives()
+    configure(derive=True)
+    assert derives()
+
+
+def test_what_leaves_carries_stops_and_costs() -> None:
+    """An exporter, or a provider of the application, gets them; unless they are not wanted."""
+    configure(exporter=InMemorySpanExporter())
+    assert derives()
+    configure(derive=False)
+    assert not derives()
+
+
+def test_a_provider_of_the_application_gets_stops_and_costs() -> None:
+    """It may send the spans anywhere beside the lake."""
+    configure(tracer_provider=TracerProvider(), lake="lake")
+    assert derives()
 
 
 def test_the_lake_says_the_key(tmp_path: Path) -> None:

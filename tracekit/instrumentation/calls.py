@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-from opentelemetry.context import create_key, get_current, set_value
+from opentelemetry.context import Context, create_key, get_current, set_value
 from opentelemetry.trace import Span, SpanKind
 
 from tracekit.instrumentation import names
@@ -126,19 +126,20 @@ class LlmCall(Step):
         if self.model:
             known[names.REQUEST_MODEL] = self.model
         name = f"{self.operation} {self.model}" if self.model else self.operation
-        if self._take_try():
+        context = get_current()
+        if self._take_try(context):
             known.update(self._try.attributes())
         if attributes:
             self._request = attributes
             known.update(attributes)
-        self.start(name, known, kind=SpanKind.CLIENT, start_ns=start_ns)
+        self.start(name, known, kind=SpanKind.CLIENT, start_ns=start_ns, parent=context)
         if self.span is not None:
             self.context = set_value(CALL_KEY, self, self.context)
         return self
 
-    def _take_try(self) -> bool:
-        mark = get_current().get(TRY_KEY) if STATE.runtime is not None else None
-        if not isinstance(mark, Try):
+    def _take_try(self, context: Context) -> bool:
+        mark = context.get(TRY_KEY)
+        if not isinstance(mark, Try) or STATE.runtime is None:
             return False
         self._try = mark.call()
         return True
@@ -151,7 +152,7 @@ class LlmCall(Step):
         self.context = get_current()
         self.scope = scope_of(self.context)
         self.attributes.update(attributes)
-        if self._take_try():
+        if self._take_try(self.context):
             self.attributes.update(self._try.attributes())
 
     def usage(  # noqa: PLR0913 - one per class of tokens
@@ -287,23 +288,25 @@ class LlmCall(Step):
 
     def closing(self, error: str | None, result: object) -> None:
         """Work out what follows, tell the task, and write the tries."""
+        if not self._attempts:
+            self._settle(error)
+            return
+        *before, last = self._attempts
+        self._describe(last)
         # A cancellation may come between two tries: then that ended the call, no try's error.
         cancelled = isinstance(result, BaseException) and not isinstance(result, Exception)
-        last = self._attempts[-1] if self._attempts else None
-        if last is not None:
-            self._describe(last)
-            if error is not None and last.error_type is not None and not cancelled:
-                error = last.error_type
-                self.attributes[names.ERROR_TYPE] = error
-        earlier = (
-            [(tried, self._account(self._tried(tried))) for tried in self._attempts[:-1]]
-            if len(self._attempts) > 1
-            else None
-        )
+        if error is not None and last.error_type is not None and not cancelled:
+            error = last.error_type
+            self.attributes[names.ERROR_TYPE] = error
+        earlier = [(tried, self._account(self._tried(tried))) for tried in before]
+        self._settle(error)
+        if earlier:
+            self._write_attempts(earlier, last)
+
+    def _settle(self, error: str | None) -> None:
+        """Add what follows from the call as a whole."""
         if self._runtime.deriver is not None or self.scope.unit is not None:
             self.attributes.update(self._account(self._facts(error)))
-        if last is not None and earlier:
-            self._write_attempts(earlier, last)
 
     def end(self) -> None:
         """Write what is left to write, and end the span if it is ours."""
@@ -329,33 +332,34 @@ class LlmCall(Step):
             self.attributes.setdefault("http.request.resend_count", last.number - 1)
 
     def _facts(self, error: str | None) -> LlmFacts:
-        attributes: dict[str, Any] = self.attributes
+        known: dict[str, Any] = self.attributes
+        get = known.get
         state, pending, claims = self._state
-        status = attributes.get(names.HTTP_STATUS)
+        status = get(names.HTTP_STATUS)
         return LlmFacts(
             raw=",".join(self._raw) if self._raw else None,
             provider=self.provider,
             request_model=self.model,
-            response_model=attributes.get(names.RESPONSE_MODEL),
+            response_model=get(names.RESPONSE_MODEL),
             failed=error is not None or (status is not None and status >= _BAD_STATUS),
             error_type=error,
             http_status=status,
             streamed=self._streamed,
             cut=self._cut,
-            input_tokens=attributes.get(names.INPUT_TOKENS),
-            output_tokens=attributes.get(names.OUTPUT_TOKENS),
-            cache_read_tokens=attributes.get(names.CACHE_READ_TOKENS),
-            cache_write_tokens=attributes.get(names.CACHE_WRITE_TOKENS),
-            cache_write_1h_tokens=attributes.get(names.CACHE_WRITE_1H_TOKENS),
-            reasoning_tokens=attributes.get(names.REASONING_TOKENS),
-            tier=attributes.get(names.TIER_SERVED),
-            tier_requested=attributes.get(names.TIER_REQUESTED),
-            cost_reported=attributes.get(names.COST_REPORTED),
-            max_tokens=attributes.get(names.REQUEST_MAX_TOKENS),
+            input_tokens=get(names.INPUT_TOKENS),
+            output_tokens=get(names.OUTPUT_TOKENS),
+            cache_read_tokens=get(names.CACHE_READ_TOKENS),
+            cache_write_tokens=get(names.CACHE_WRITE_TOKENS),
+            cache_write_1h_tokens=get(names.CACHE_WRITE_1H_TOKENS),
+            reasoning_tokens=get(names.REASONING_TOKENS),
+            tier=get(names.TIER_SERVED),
+            tier_requested=get(names.TIER_REQUESTED),
+            cost_reported=get(names.COST_REPORTED),
+            max_tokens=get(names.REQUEST_MAX_TOKENS),
             state=state,
             pending_calls=pending,
             claims_success=claims,
-            gateway=attributes.get(names.GATEWAY),
+            gateway=get(names.GATEWAY),
             start_ns=self._start_ns or self.start_ns,
             end_ns=self.end_ns,
             parent_id=None if self.span is None else group_of(self.span, self.context),

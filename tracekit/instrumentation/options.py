@@ -163,7 +163,7 @@ SAMPLE_RATIO: Final = Option("TRACEKIT_SAMPLE_RATIO", _share, "a number from 0 t
 SAMPLER_ARG: Final = Option("OTEL_TRACES_SAMPLER_ARG", _share, "a number from 0 to 1", 1.0)
 THREADS: Final = Option("TRACEKIT_THREADS", _flag, _SWITCH, default=True)
 PROPAGATE: Final = Option("TRACEKIT_PROPAGATE", _flag, _SWITCH, default=True)
-DERIVE: Final = Option("TRACEKIT_DERIVE", _flag, _SWITCH, default=True)
+DERIVE: Final[Option[bool | None]] = Option("TRACEKIT_DERIVE", _flag, _SWITCH, default=None)
 INSPECT: Final = Option("TRACEKIT_INSPECT", _flag, _SWITCH, default=True)
 EXIT_TIMEOUT: Final = Option("TRACEKIT_EXIT_TIMEOUT_S", _number, "a number of seconds", 2.0)
 QUEUE: Final = Option("OTEL_BSP_MAX_QUEUE_SIZE", _amount, "a number above 0", 2048)

@@ -104,7 +104,8 @@ def configure(  # noqa: PLR0913 - each is told by name
         tracer_provider: The application's provider; the global one.
         threads: Keep the context in threads and executors; on.
         propagate: Send session and task along as W3C baggage; on.
-        derive: Write stops and costs on the spans; on.
+        derive: Write stops and costs on the spans. On, but for spans that go to the local lake
+            alone: it derives all of it anew.
         inspect: Look at the final state of outputs in process; on.
         exit_timeout_s: Longest time the end of the process waits for export; 2.
 
@@ -228,7 +229,8 @@ def _activate(provider: Any, value: dict[str, Any], *, in_lake: bool) -> None:
         propagate=value["propagate"],
     )
     derives = None
-    if value["derive"]:
+    wanted = value["derive"]
+    if wanted if wanted is not None else not (in_lake and provider is INSTALLED.made):
         try:
             derives = deriver()
         except Exception:  # noqa: BLE001 - the host goes on without us

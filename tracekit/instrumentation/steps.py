@@ -39,7 +39,6 @@ class Step:
     __slots__ = (
         "_ended",
         "_runtime",
-        "_site",
         "_token",
         "attributes",
         "context",
@@ -57,7 +56,6 @@ class Step:
         self._ended = False
         self.end_ns = 0
         self._token: Token[Context] | None = None
-        self._site = type(self).__name__
 
     def start(
         self,
@@ -78,7 +76,7 @@ class Step:
             parent: Context it happens in; the current one.
         """
         runtime = STATE.runtime
-        if runtime is None or latched(self._site):
+        if runtime is None or (STATE.failures and latched(self._site)):
             return
         try:
             context = get_current() if parent is None else parent
@@ -130,6 +128,10 @@ class Step:
     def fail(self, error: BaseException) -> None:
         """End the step with an error; its message is not written, as it may hold content."""
         self._close(error_type(error), error)
+
+    @property
+    def _site(self) -> str:
+        return type(self).__name__
 
     @property
     def start_ns(self) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
 _PLAIN: Final = frozenset({str, int, float, bool})
-_PLAIN_OR_TUPLE: Final = _PLAIN | {tuple}
+_TEXT: Final = frozenset({str})
 
 
 def write(span: Any, attributes: Mapping[str, AttributeValue]) -> None:
@@ -43,9 +43,9 @@ def _fits(inner: BoundedAttributes, attributes: Mapping[str, AttributeValue]) ->
         return False
     if room is not None and len(inner._dict) + len(attributes) > room:  # noqa: SLF001
         return False
-    kinds = set(map(type, attributes.values()))
-    if kinds <= _PLAIN:
-        return True
-    return kinds <= _PLAIN_OR_TUPLE and all(
-        type(item) is str for value in attributes.values() if type(value) is tuple for item in value
-    )
+    for value in attributes.values():
+        if type(value) in _PLAIN:
+            continue
+        if type(value) is not tuple or not _TEXT.issuperset(map(type, value)):
+            return False
+    return True
