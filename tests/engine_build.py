@@ -92,9 +92,11 @@ class Unseeing(Decider):
 
     dropped: Collection[str] = ()
 
-    def decide(self, table: pa.Table, due: Sequence[DueSession], now_ns: int) -> Decided:
+    def decide(
+        self, table: pa.Table, due: Sequence[DueSession], now_ns: int, *, with_rows: bool = False
+    ) -> Decided:
         """Keep sessions, or drop them."""
-        del table, now_ns
+        del table, now_ns, with_rows
         judged = [
             Judged(
                 Decision(

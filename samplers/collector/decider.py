@@ -23,6 +23,7 @@ from samplers.terms import Case, Decision, Matches, State
 from tracekit import detectors, models
 from tracekit.errors import InputError
 from tracekit.lake.decided import DETECTIONS
+from tracekit.lake.derived import read as read_rows
 from tracekit.lake.manifest import write_durably
 from tracekit.lake.sql import connection
 from tracekit.otlp import tracestate
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from samplers.policy_model import Judgement
     from samplers.session_types import DueSession
+    from tracekit.lake.derived import Derived
     from tracekit.lake.lake import Lake
     from tracekit.otlp.tracestate import Sampling
 
@@ -68,10 +70,13 @@ class Decided:
     Attributes:
         sessions: Its sessions, in their order.
         detections: What the detectors found in them, `tracekit.lake.decided.DETECTIONS`.
+        rows: Rows of the ledger, where they were asked for; of all but the sessions whose numbers
+            the models cannot take.
     """
 
     sessions: list[Judged]
     detections: pa.Table
+    rows: Sequence[Derived] = ()
 
     def of(self, keys: Sequence[str]) -> pa.Table:
         """Return what the detectors found in some sessions."""
@@ -88,6 +93,7 @@ class _Found:
     derived: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     traces: Traces = field(default_factory=dict)
     detections: pa.Table = field(default_factory=DETECTIONS.empty_table)
+    rows: tuple[Derived, ...] = ()
 
     def joined(self, other: _Found) -> _Found:
         return _Found(
@@ -95,6 +101,7 @@ class _Found:
             self.derived | other.derived,
             self.traces | other.traces,
             pa.concat_tables([self.detections, other.detections]),
+            (*self.rows, *other.rows),
         )
 
 
@@ -117,6 +124,7 @@ class Decider:
         self._file = file
         self._states: dict[str, State] = {}
         self._interim: dict[str, int] = {}
+        self._with_rows = False
         self._con = connection(threads)
         models.register(self._con)
         detectors.register(self._con)
@@ -138,15 +146,19 @@ class Decider:
         """Decide by other policies from now on; those of the same name keep their state."""
         self._policies = tuple(policies)
 
-    def decide(self, table: pa.Table, due: Sequence[DueSession], now_ns: int) -> Decided:
+    def decide(
+        self, table: pa.Table, due: Sequence[DueSession], now_ns: int, *, with_rows: bool = False
+    ) -> Decided:
         """Return what becomes of sessions.
 
         Args:
             table: Their spans.
             due: The sessions.
             now_ns: The time.
+            with_rows: Whether their rows of the ledger are wanted, which are derived anyhow.
         """
         policies = self._policies
+        self._with_rows = with_rows
         found = self._facts(table, due, now_ns)
         cases = [self._case(session, found.facts, found.traces) for session in due]
         states = [self._states.setdefault(policy.name, State()) for policy in policies]
@@ -155,7 +167,7 @@ class Decider:
         for session, decision in zip(due, decisions, strict=True):
             self._note(session, decision)
         judged = [Judged(one, *found.derived.get(one.session_id, ())) for one in decisions]
-        return Decided(judged, found.detections)
+        return Decided(judged, found.detections, found.rows)
 
     def rehearse(self, table: pa.Table, due: Sequence[DueSession]) -> None:
         """Judge sessions to no effect: the first time words, prices and libraries are loaded."""
@@ -238,7 +250,8 @@ class Decider:
         ).fetchall()
         derived = {row[0]: (row[1], row[2], tuple(row[3])) for row in rows}
         detections = con.sql("FROM detections").to_arrow_table().cast(DETECTIONS)
-        return _Found(self._evaluate(due), derived, traces_of(table, due), detections)
+        ledger = (read_rows(con),) if self._with_rows else ()
+        return _Found(self._evaluate(due), derived, traces_of(table, due), detections, ledger)
 
     def _evaluate(self, due: Sequence[DueSession]) -> dict[str, Facts]:
         """Ask the predicates, where they reach nothing but the features."""

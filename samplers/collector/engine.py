@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from samplers.collector.batch import Batch, gather
+from samplers.collector.batch import gather
 from samplers.collector.census import Census
 from samplers.collector.intake import Intake
 from samplers.collector.mover import Mover
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from samplers.decisions import DecisionLog
     from samplers.journal import Journal
     from samplers.policy_model import Judgement
-    from samplers.session_types import DueSession, Rows
+    from samplers.session_types import DueSession
     from samplers.sessions import Sessions
 
 _BATCH_SPANS: Final = 100_000
@@ -221,8 +221,9 @@ class Engine:
                 self._intake.late.extend(self._sessions.settle(one, Verdict(kept=False), now_ns))
 
     def _decide(self, due: list[DueSession], upto: int, now_ns: int) -> None:
-        batch = self._gather([one.key for one in due], [one.rows for one in due])
-        judgement = self._decider.decide(batch.table, due, now_ns)
+        batch = self._outlet.gather([one.key for one in due], [one.rows for one in due])
+        with_rows = self._ledger is not None
+        judgement = self._decider.decide(batch.table, due, now_ns, with_rows=with_rows)
         judged = judgement.sessions
         made = [self._record(*pair, now_ns) for pair in zip(due, judged, strict=True)]
         final = [self._is_final(*pair) for pair in zip(due, made, strict=True)]
@@ -252,7 +253,7 @@ class Engine:
             if not is_old:
                 self.policies.note(judged[number].decision, one)
             (leaving if record.keep else dropped).append(its)
-        self._outlet.drop(batch, dropped, upto)
+        self._outlet.drop(batch, dropped, upto, judgement.rows)
         self._outlet.keep(batch, leaving, upto)
 
     def _is_final(self, session: DueSession, record: DecisionRecord) -> bool:
@@ -325,7 +326,7 @@ class Engine:
             else:
                 self._outlet.release(one.rows, now_ns)
         if leaving:
-            batch = self._gather([one.key for one in leaving], [one.rows for one in leaving])
+            batch = self._outlet.gather([one.key for one in leaving], [one.rows for one in leaving])
             kept = [
                 Kept(number, one.key, one.rows, self._standing(one, now_ns))
                 for number, one in enumerate(leaving)
@@ -353,12 +354,6 @@ class Engine:
             traces=(),
             erase=not verdict.weight,
         )
-
-    def _gather(self, keys: Sequence[str], rows: Sequence[Rows]) -> Batch:
-        return gather(keys, rows, self._read, self._outlet.fingerprint_key)
-
-    def _read(self, segment: int, offset: int, length: int) -> memoryview:
-        return self._journal.view(segment)[offset : offset + length]
 
 
 def _verdict(record: DecisionRecord) -> Verdict:

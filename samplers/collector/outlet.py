@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from samplers.collector.batch import of_request
+from samplers.collector.batch import gather, of_request
 from samplers.collector.exporters.queue import QueueFullError
 from samplers.collector.outbox import parcels
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from samplers.recovery import Record
     from samplers.session_types import Rows
     from samplers.strip import Ladder
+    from tracekit.lake.derived import Derived
 
 EXPORT: Final = "exporters"
 """The exporters' queues in the decision log: every request is in all of them or in none."""
@@ -91,6 +92,13 @@ class Outlet:
         """Whether nothing should be decided now, since nobody takes what was."""
         return bool(self._waiting) or (self._ledger is not None and self._ledger.is_full)
 
+    def gather(self, keys: Sequence[str], rows: Sequence[Rows]) -> Batch:
+        """Return the spans of sessions, by their keys and where they are in the journal."""
+        return gather(keys, rows, self._read, self.fingerprint_key)
+
+    def _read(self, segment: int, offset: int, length: int) -> memoryview:
+        return self._journal.view(segment)[offset : offset + length]
+
     def remember(self, record: Record) -> None:
         """Note the place of a record that was read back: its spans may be exported already."""
         insort(self._places[record.segment], (record.offset, record.turn))
@@ -105,8 +113,17 @@ class Outlet:
         if self._ledger is not None:
             self._ledger.detected(found)
 
-    def drop(self, batch: Batch, dropped: Sequence[Kept], upto: int) -> None:
-        """Write dropped sessions into the ledger."""
+    def drop(
+        self, batch: Batch, dropped: Sequence[Kept], upto: int, rows: Sequence[Derived] = ()
+    ) -> None:
+        """Write dropped sessions into the ledger.
+
+        Args:
+            batch: The spans.
+            dropped: The sessions.
+            upto: The journal's watermark from before they were gathered.
+            rows: What was derived of the batch's sessions.
+        """
         released: Released = Counter()
         for its in dropped:
             released.update(_released(its.rows, its.record.decided_ns))
@@ -114,7 +131,11 @@ class Outlet:
             self._release(released)
             return
         lacking = [its for its in dropped if not its.is_old or self._missing(its, LAKE).any()]
-        self._ledger.add(batch.of([its.number for its in lacking]))
+        places = {its.key: its.rows for its in lacking}
+        for derived in rows:
+            found = derived.of(places)
+            self._ledger.derived(found, {key: places.pop(key) for key in found.sessions})
+        self._ledger.add(batch.of([its.number for its in lacking if its.key in places]))
         for its in lacking:
             self._ledger.decided(its.key, its.record)
         self._ledger.settle({its.record.session: upto for its in dropped}, released)
@@ -175,10 +196,13 @@ class Outlet:
         """Write the ledger, when it is time."""
         if self._ledger is None:
             return
-        upto, released = self._ledger.flush(now_ns, at_once=at_once)
+        upto, released = self._ledger.flush(now_ns, self._table, at_once=at_once)
         if upto:
             self._log.exported(LAKE, upto)
         self._release(released)
+
+    def _table(self, keys: Sequence[str], rows: Sequence[Rows]) -> pa.Table:
+        return self.gather(keys, rows).table
 
     def release(self, rows: Rows, at_ns: int) -> None:
         """Let go of spans that nobody is to have."""

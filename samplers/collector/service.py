@@ -97,7 +97,8 @@ class Collector:
         self._sessions = Sessions(Capacity(decided=remembered), self._limits())
         self._exporters = Exporters(settings.exporters, settings.queues_folder, self.registry)
         undo.callback(self._exporters.stop)
-        self._decider = Decider(self._watch.policies, folder / "policies.json")
+        # Two threads take half as much again of the processor, and no less time: receivers need it.
+        self._decider = Decider(self._watch.policies, folder / "policies.json", threads=1)
         self.engine = Engine(
             self._journal,
             self._decisions,

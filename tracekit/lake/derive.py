@@ -21,6 +21,7 @@ from tracekit.lake.columns import (
     received_columns,
     stored_name,
 )
+from tracekit.lake.derived import add_attempts, add_ledger
 from tracekit.lake.parts import ROW_GROUP, rows_of
 from tracekit.lake.sql import connection, count, listed, statement
 from tracekit.schema import TABLES
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tracekit.lake.commit import Commit
+    from tracekit.lake.derived import Derived
     from tracekit.lake.manifest import Manifest, Part
 
 
@@ -48,10 +50,11 @@ class Derivation:
         decisions: What a sampler decided about the incoming sessions, `decided.DECISIONS`; None
             where nobody did.
         detections: What detectors found in them then, `decided.DETECTIONS`.
+        derived: Rows of other sessions that were derived before, `entangled` with nothing.
         spans: Whether spans of kept sessions are stored; without, the ledger alone is.
     """
 
-    def __init__(  # noqa: PLR0913 - the last three are what only a sampler says
+    def __init__(  # noqa: PLR0913 - the last four are what only a sampler says
         self,
         root: Path,
         manifest: Manifest,
@@ -60,15 +63,18 @@ class Derivation:
         *,
         decisions: pa.Table | None = None,
         detections: pa.Table | None = None,
+        derived: Derived | None = None,
         spans: bool = True,
     ) -> None:
-        self.con = connection()
+        # A sampler writes small batches, beside receivers that need the other cores.
+        self.con = connection(None if decisions is None else 1)
         self.touched_parts: tuple[Part, ...] = ()
         self._root = root
         self._manifest = manifest
         self._incoming = incoming
         self._decisions = decisions
         self._detections = detections
+        self._derived = derived
         self._with_spans = spans
         self._scanned = incoming
         self._pool = ThreadPoolExecutor(max_workers=1)
@@ -99,12 +105,15 @@ class Derivation:
         self._scanned = self._merge()
         decided.settle(self.con, self._root, self.touched_parts, self._decisions, self._detections)
         models.run_spans(self.con, self._scanned)
+        self.con.execute(statement("places.sql"))
+        add_attempts(self.con, self._derived)
         self._make_rows("span_rows.sql", spans=made_columns(), attempts=None)
         if not self.touched_parts:
             self._start(commit, "spans", self._spans())
             attempts = self.con.sql(self._query("attempts")).to_arrow_table()
             self._start(commit, "attempts", _pieces(attempts))
         models.run_ledger(self.con, recorded_ns=recorded_ns)
+        add_ledger(self.con, self._derived)
 
     def write(self, commit: Commit) -> None:
         """Write what is not written yet: derived rows, those of the touched parts that stay."""

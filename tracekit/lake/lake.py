@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from tracekit.lake.derived import Earlier
     from tracekit.lake.sources import Progress, Source
     from tracekit.lake.summary import ImportSummary
 
@@ -195,21 +196,24 @@ class Lake:
             self._tidy(run.manifest)
         return summary
 
-    def add_sessions(
+    def add_sessions(  # noqa: PLR0913 - what there is to say about sessions
         self,
         spans: pa.Table,
         decisions: pa.Table,
         detections: pa.Table,
         *,
+        earlier: Earlier | None = None,
         with_spans: bool = True,
         recorded_ns: int | None = None,
     ) -> None:
         """Store sessions that a sampler decided: of dropped ones the ledger's rows alone.
 
         Args:
-            spans: All spans of the sessions, as `tracekit.lake.ledger.inspected` returns them.
+            spans: All spans of the sessions, as `tracekit.lake.ledger.inspected` returns them, but
+                for those of sessions that are derived already.
             decisions: What was decided about them, with the columns `decided.DECISIONS`.
             detections: What detectors found in them, with the columns `decided.DETECTIONS`.
+            earlier: Rows of dropped sessions that need not be derived again.
             with_spans: Whether spans of kept sessions are stored.
             recorded_ns: When the lake learns of the verdicts found, UTC, ns since 1970; now.
 
@@ -227,6 +231,7 @@ class Lake:
                     spans,
                     decisions,
                     detections,
+                    earlier=earlier,
                     recorded_ns=now,
                     with_spans=with_spans,
                 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tracekit.lake.columns import received_columns
 from tracekit.lake.commit import Commit
 from tracekit.lake.derive import Derivation
+from tracekit.lake.derived import alone
 from tracekit.lake.labels import label_table
 from tracekit.stops.outputs import inspect_table
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from tracekit.lake.derived import Earlier
     from tracekit.lake.manifest import Manifest
 
 
@@ -30,6 +32,7 @@ def write_sessions(  # noqa: PLR0913 - what there is to say about sessions
     decisions: pa.Table,
     detections: pa.Table,
     *,
+    earlier: Earlier | None = None,
     recorded_ns: int,
     with_spans: bool,
 ) -> Manifest:
@@ -41,16 +44,20 @@ def write_sessions(  # noqa: PLR0913 - what there is to say about sessions
     Args:
         root: The lake.
         manifest: Its newest version.
-        spans: All spans of the sessions, `inspected`.
+        spans: All spans of the sessions, `inspected`, but for those that are derived already.
         decisions: What was decided about them, `decided.DECISIONS`.
         detections: What detectors found in them, `decided.DETECTIONS`.
+        earlier: Rows of dropped sessions.
         recorded_ns: When the lake learns of the verdicts on them.
         with_spans: Whether spans of kept ones are stored.
 
     Returns:
         The version with them.
     """
-    if not spans.num_rows:
+    rows = None
+    if earlier is not None and earlier.batches:
+        spans, rows = alone(root, manifest, spans, earlier)
+    if not spans.num_rows and (rows is None or not rows.sessions):
         return manifest
     labels = label_table([], recorded_ns)
     with Derivation(
@@ -60,6 +67,7 @@ def write_sessions(  # noqa: PLR0913 - what there is to say about sessions
         labels,
         decisions=decisions,
         detections=detections,
+        derived=rows,
         spans=with_spans,
     ) as derivation:
         commit = Commit(root, manifest)
