@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = (
-    ("tracekit.errors",),
+    ("tracekit.errors", "tracekit.scripts"),
     ("tracekit.schema", "tracekit.documents", "tracekit.otlp.fingerprint", "tracekit.otlp.varints"),
     (
         "tracekit.dialects",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
+from tracekit import scripts
 from tracekit.costs import data
 from tracekit.costs.book import default_book
 from tracekit.costs.pricebook import Rate
@@ -69,7 +70,7 @@ def attach(
     for name, table in inputs.items():
         con.register(name, table)
     try:
-        con.execute(_sql("cost.sql"))
+        scripts.run(con, _sql("cost.sql"))
     finally:
         for name in inputs:
             con.unregister(name)

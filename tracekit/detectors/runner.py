@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import duckdb
 import pyarrow as pa
 
+from tracekit import scripts
 from tracekit.detectors import baselines, specification
 from tracekit.errors import TracekitError
 from tracekit.stops.values import values
@@ -113,13 +114,13 @@ def run(
     if where is not None:
         chosen = f"s.session_id IN (SELECT session_id FROM sessions WHERE {where})"
     con.execute(f"CREATE OR REPLACE TEMP VIEW detector_spans AS FROM {spans}")
-    con.execute(specification.text("steps.sql").replace("{chosen}", chosen))
-    con.execute(specification.shared("cohorts.sql"))
+    scripts.run(con, specification.text("steps.sql").replace("{chosen}", chosen))
+    scripts.run(con, specification.shared("cohorts.sql"))
     con.execute(f"CREATE OR REPLACE TEMP TABLE detections ({_COLUMNS})")
     most = specification.load().evidence_spans
     for name, select in selects.items():
         try:
-            con.execute(_INSERT.format(name=name, spans=most, select=select))
+            scripts.run(con, _INSERT.format(name=name, spans=most, select=select))
         except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
             reason = str(error).partition("\n")[0]
             raise TracekitError(f"detector {name}: {reason}") from error

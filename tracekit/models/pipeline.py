@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from tracekit import costs, stops
+from tracekit import costs, scripts, stops
 from tracekit.dialects import registry
 from tracekit.schema import TABLES, Stage, sql_type
 
@@ -184,7 +184,7 @@ def _make_spans(
 
 def _execute(con: duckdb.DuckDBPyConnection, names: Iterable[str]) -> None:
     for name in names:
-        con.execute(_text(f"{name}.sql"))
+        scripts.run(con, _text(f"{name}.sql"))
 
 
 def _create_rows(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pyarrow as pa
 
+from tracekit import scripts
 from tracekit.stops import rules, taxonomy
 from tracekit.stops.values import Values, values
 
@@ -72,8 +73,8 @@ def classify(
         register(con, refinements=refinements)
     con.execute(f"CREATE OR REPLACE TEMP VIEW stop_spans AS SELECT * FROM {spans}")
     _resolve(con)
-    con.execute(_sql("evidence.sql"))
-    con.execute(_statement(refinements))
+    scripts.run(con, _sql("evidence.sql"))
+    scripts.run(con, _statement(refinements))
 
 
 def unmapped(con: duckdb.DuckDBPyConnection) -> list[Unmapped]:
