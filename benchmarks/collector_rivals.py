@@ -1,6 +1,6 @@
 """What stands between the ends in `bench_collector`, each a process.
 
-    python collector_rivals.py tracekit PRESET SINK_PORT
+    python collector_rivals.py tracekit detectors|bare|lake SINK_PORT
     python collector_rivals.py plain SINK_PORT
 
 `plain` is the least that does the same: the protobuf library, a dictionary of sessions, rules in
@@ -9,6 +9,7 @@ Python. It has no journal, no detectors and no models: an easier job.
 
 from __future__ import annotations
 
+import functools
 import queue
 import random
 import sys
@@ -31,10 +32,19 @@ _DELAY: Final = 1.0
 _PROBABILITY: Final = 0.05
 
 
-def tracekit(preset: str, sink: int) -> None:
-    """Run our collector, its journal and queues in a folder of its own."""
+def tracekit(kind: str, sink: int) -> None:
+    """Run our collector, its journal and queues in a folder of its own.
+
+    Args:
+        kind: `detectors`; `bare` without any; `lake` with a ledger of all sessions as well.
+        sink: Port of what kept spans go to.
+    """
     from samplers.collector.config import CollectorSettings  # noqa: PLC0415  not for the other one
     from samplers.collector.service import Collector  # noqa: PLC0415
+    from tracekit import detectors  # noqa: PLC0415
+
+    if kind == "bare":
+        detectors.run = functools.partial(detectors.run, names=())
 
     with tempfile.TemporaryDirectory(prefix="tracekit-bench-") as folder:
         target = {"type": "otlp_grpc", "endpoint": f"127.0.0.1:{sink}", "insecure": True}
@@ -46,7 +56,10 @@ def tracekit(preset: str, sink: int) -> None:
                     "http": {"enabled": False},
                 },
                 "sessions": {"root_delay": _DELAY, "keyed_root_delay": _DELAY},
-                "policy": {"preset": preset},
+                "policy": {"preset": "keep-anomalies"},
+                "lake": {"folder": f"{folder}/lake", "flush_interval": 5.0}
+                if kind == "lake"
+                else {},
                 "exporters": [target],
                 "health": {"enabled": False},
             }
@@ -158,8 +171,8 @@ def plain(sink: int) -> None:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["tracekit", preset, sink]:
-            tracekit(preset, int(sink))
+        case ["tracekit", kind, sink]:
+            tracekit(kind, int(sink))
         case ["plain", sink]:
             plain(int(sink))
     # Threads of gRPC may linger; everything is counted and closed.

@@ -282,7 +282,7 @@ def request(spans: Iterable[bytes]) -> bytes:
     return b"".join(length_delimited(0x0A, *length_delimited(0x12, scope)))
 
 
-def soak(folder: Path, sessions: int, *, seed: int = 1, tick: int = 1200) -> Soaked:
+def soak(folder: Path, sessions: int, *, seed: int = 1, tick: int = 600) -> Soaked:
     """Play the traffic.
 
     Args:
