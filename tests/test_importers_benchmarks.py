@@ -269,14 +269,6 @@ def test_all_retail_sessions_are_imported_and_empty_ones_skipped(shared_data: Pa
     assert sum("no messages" in why for _, why in source.skipped) == 7
 
 
-def test_copies_of_sessions_elsewhere_have_the_same_ids(shared_data: Path) -> None:
-    """AgentRx republished sessions of the retail runs: they are recognised as the same."""
-    copies = by_session(spans(shared_data / "agentrx" / "originals.tar.gz"))
-    originals = by_session(spans(shared_data / RETAIL))
-    assert len(copies) == 102
-    assert copies.keys() <= originals.keys()
-
-
 @pytest.mark.parametrize("run", TAU2_RUNS)
 def test_all_tau2_sessions_of_a_run_are_imported(run: str, shared_data: Path) -> None:
     """114 sessions a run; rewards, tool errors and the agent's recorded cost agree."""

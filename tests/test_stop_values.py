@@ -77,7 +77,7 @@ FRAMEWORKS = _words(
     "AgentGenerationError CrewKickoffFailed LLMContextLengthExceededError submitted working "
     "input-required canceled failed unknown PENDING RUNNING COMPLETED PAUSED CANCELLED ERROR "
     "max_iterations guardrail user_stop agent_stop max_steps too_many_errors agent_error "
-    "user_error infrastructure_error Submitted LimitsExceeded"
+    "user_error infrastructure_error Submitted LimitsExceeded TERMINATE max_round"
 )
 PHRASES = {
     "Maximum number of messages 10 reached, current message count: 10": "limit.steps",
@@ -91,6 +91,10 @@ PHRASES = {
     "Text message received from 'writer'": "clean",
     "Function 'approve' was executed.": "clean",
     "Functional termination condition met": "clean",
+    "Request satisfied.": "clean",
+    "Max rounds (30) reached.": "limit.steps",
+    "Max time (1500s) reached.": "limit.time",
+    "Replan counter exceeded... Terminating.": "limit.retries",
 }
 INFERENCE_ERRORS = _words(
     "invalid_request_error authentication_error billing_error permission_error not_found_error "

@@ -30,7 +30,6 @@ from tracekit.importers.claude_code_lines import (
     usage_attributes,
 )
 from tracekit.importers.recording import (
-    Context,
     Recording,
     json_text,
     nanoseconds,
@@ -39,6 +38,8 @@ from tracekit.importers.recording import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from tracekit.importers.context import Context
 
 FORMAT: Final = "claude_code"
 

@@ -13,12 +13,15 @@ import orjson
 
 from tracekit.errors import InputError
 from tracekit.importers import (
+    agentrx,
     claude_code,
     langfuse,
+    magentic_one,
     mini_swe_agent,
     swebench_report,
     tau2_bench,
     tau_bench,
+    who_and_when,
 )
 from tracekit.otlp.files import (
     WHOLE_FILE,
@@ -33,7 +36,7 @@ from tracekit.otlp.files import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tracekit.importers.recording import Context
+    from tracekit.importers.context import Context
     from tracekit.otlp.streams import Stream
 
 OTLP_JSON: Final = "otlp_json"
@@ -63,6 +66,9 @@ IMPORTERS: Final[tuple[Importer, ...]] = (
     mini_swe_agent,
     tau2_bench,
     tau_bench,
+    magentic_one,
+    who_and_when,
+    agentrx,
     swebench_report,
 )
 """The modules, each an `Importer`. The first that matches is used; no two match one document."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -19,12 +19,14 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tracekit.importers.recording import (
     Attributes,
-    Context,
     Event,
     json_text,
     key_values,
     nanoseconds,
 )
+
+if TYPE_CHECKING:
+    from tracekit.importers.context import Context
 
 FORMAT: Final = "langfuse"
 

@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tracekit.importers.recording import (
     SECOND_NS,
     SYNTHETIC_TIME,
-    Context,
     Recording,
     json_text,
     output_messages,
 )
+
+if TYPE_CHECKING:
+    from tracekit.importers.context import Context
 
 FORMAT: Final = "mini_swe_agent"
 

@@ -18,6 +18,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from tracekit.importers.context import Steps
+
 Attributes = Mapping[str, Any]
 """Attribute values are text, numbers, booleans or sequences of text; None is left out."""
 
@@ -33,29 +35,6 @@ _TRACE_ID_BYTES: Final = 16
 _SPAN_ID_BYTES: Final = 8
 
 
-@dataclasses.dataclass(slots=True)
-class Context:
-    """What an importer is told about a file, and what it tells besides spans.
-
-    Attributes:
-        name: The file, or `archive: member`, for messages.
-        stem: Name of the file without its ending; benchmarks name runs by file or by folder.
-        folder: Name of the folder or archive the file is in; empty for standard input.
-        skipped: What was passed over, and why.
-        outcomes: Rows of the table `outcomes`, without `recorded_ns`.
-    """
-
-    name: str
-    stem: str
-    folder: str
-    skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
-    outcomes: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-
-    def skip(self, what: str, why: str) -> None:
-        """Note that a part of the file was passed over."""
-        self.skipped.append((f"{self.name}: {what}" if what else self.name, why))
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Event:
     """A span event."""
@@ -68,21 +47,23 @@ class Event:
 class Recording:
     """One session as one trace."""
 
-    def __init__(self, fmt: str, identity: str, session_id: str, resource: Attributes) -> None:
+    def __init__(
+        self, fmt: str, identity: str, session_id: str, resource: Attributes | None = None
+    ) -> None:
         """Start a recording.
 
         Args:
             fmt: Name of the format; part of every id.
             identity: What tells the session from all others of the format.
             session_id: Session key that every span carries.
-            resource: Resource attributes.
+            resource: Resource attributes; none for spans added to a session that has its own.
         """
         self._identity = f"{fmt}\n{identity}"
-        self._session_id = session_id
+        self._named = fmt, identity, session_id
         self._seen: Counter[str] = Counter()
         self._request = ExportTraceServiceRequest()
         group = self._request.resource_spans.add()
-        group.resource.attributes.extend(key_values(resource))
+        group.resource.attributes.extend(key_values(resource or {}))
         self._spans = group.scope_spans.add()
         self._spans.scope.name = f"tracekit.importers.{fmt}"
         self.trace_id = _digest(self._identity, _TRACE_ID_BYTES)
@@ -129,7 +110,7 @@ class Recording:
             kind=Span.SPAN_KIND_CLIENT if client else Span.SPAN_KIND_INTERNAL,
             start_time_unix_nano=time_ns[0],
             end_time_unix_nano=max(time_ns),
-            attributes=key_values({"tracekit.session.id": self._session_id, **attributes}),
+            attributes=key_values({"tracekit.session.id": self._named[2], **attributes}),
             events=[
                 Span.Event(
                     name=event.name,
@@ -142,6 +123,10 @@ class Recording:
         if error is not None:
             span.status.code = Status.STATUS_CODE_ERROR
             span.attributes.extend(key_values({"error.type": error}))
+
+    def steps(self) -> Steps:
+        """Return what is needed to add to the session later."""
+        return Steps(*self._named, keys=frozenset(self._seen))
 
     def encode(self) -> bytes:
         """Return the session as one OTLP request."""
@@ -209,6 +194,12 @@ def output_messages(
     if finish is not None:
         message["finish_reason"] = finish
     return json_text([message])
+
+
+def synthetic_times(index: int) -> tuple[int, int]:
+    """Return start and end of a message without times: one second each from a fixed epoch."""
+    start = SYNTHETIC_EPOCH_NS + index * SECOND_NS
+    return start, start + SECOND_NS
 
 
 def verdict(name: str, score: float, *, passed: bool, time_ns: int) -> Event:

@@ -9,9 +9,10 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from tracekit.errors import InputError
+from tracekit.importers.annotations import joined
 from tracekit.importers.archive import is_archive, members
+from tracekit.importers.context import Beside, Context
 from tracekit.importers.documents import NotARecording, read_json
-from tracekit.importers.recording import Context
 from tracekit.otlp import files, framing
 from tracekit.otlp.streams import DEFAULT_LIMITS, Budget, Limits, Stream, decompressed, file_stream
 
@@ -44,7 +45,7 @@ _KNOWN: Final = {
 }
 _EXPECTED: Final = (
     "expected OTLP as protobuf or JSON, or a recording of tau-bench, tau2-bench, mini-swe-agent, "
-    "Langfuse or Claude Code"
+    "Magentic-One, Who&When, AgentRx, Langfuse or Claude Code"
 )
 
 
@@ -57,8 +58,8 @@ class _Place:
     folder: str
     named: bool
 
-    def context(self) -> Context:
-        return Context(self.name, stem(self.path.name), self.folder)
+    def context(self, beside: Beside) -> Context:
+        return Context(self.name, stem(self.path.name), self.folder, beside)
 
     def claims(self) -> bool:
         """Whether content of no known format is an error: the user or the file's name say so."""
@@ -106,6 +107,7 @@ class Source:
         self._limits = limits
         self._keep = keep
         self._outcomes: list[dict[str, Any]] = []
+        self._beside = Beside()
         self._read_once = False
         folder = path.resolve().parent.name if keep is None else ""
         self._place = _Place(name, path if keep is None else PurePath(), folder, named)
@@ -154,10 +156,11 @@ class Source:
             raise self.error
         self.skipped.clear()
         self._outcomes.clear()
+        self._beside = Beside()
         budget = Budget(self._limits.total_bytes)
         stream = self._open(budget)
         try:
-            yield from files.chunks(self._requests(stream, self._place, budget), self._limits)
+            yield from files.chunks(self._all_requests(stream, budget), self._limits)
         finally:
             stream.close()
         self._read_once = True
@@ -175,6 +178,16 @@ class Source:
                 pass
         return list(self._outcomes)
 
+    def _all_requests(self, stream: Stream, budget: Budget) -> Iterator[bytes]:
+        yield from self._requests(stream, self._place, budget)
+        context = self._place.context(self._beside)
+        yield from joined(context)
+        self._take(context)
+
+    def _take(self, context: Context) -> None:
+        self.skipped.extend(context.skipped)
+        self._outcomes.extend(context.outcomes)
+
     def _requests(self, stream: Stream, place: _Place, budget: Budget) -> Iterator[bytes]:
         container = _container(stream.head())
         if container == ARCHIVE:
@@ -191,7 +204,7 @@ class Source:
             self.skipped.append((place.name, "the file is empty"))
 
     def _json(self, stream: Stream, place: _Place) -> Iterator[bytes]:
-        context, tally = place.context(), files.Tally()
+        context, tally = place.context(self._beside), files.Tally()
         started = False
         try:
             for request in read_json(stream, context, tally, self._recognised):
@@ -203,8 +216,8 @@ class Source:
             if started or place.claims():
                 raise
             self.skipped.append((place.name, f"{NOT_A_RECORDING}: {error}"))
-        self.skipped.extend([*context.skipped, *tally.skipped(place.name)])
-        self._outcomes.extend(context.outcomes)
+        self._take(context)
+        self.skipped.extend(tally.skipped(place.name))
 
     def _recognised(self, fmt: str) -> None:
         if self.format == JSON:

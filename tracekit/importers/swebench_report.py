@@ -14,7 +14,7 @@ from tracekit.importers.mini_swe_agent import session_id_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tracekit.importers.recording import Context
+    from tracekit.importers.context import Context
 
 FORMAT: Final = "swebench_report"
 
@@ -38,15 +38,5 @@ def sessions(document: Any, context: Context) -> Iterator[bytes]:
     reports: Mapping[str, Any] = {context.folder: document} if _is_report(document) else document
     for instance, report in reports.items():
         resolved = bool(report["resolved"])
-        context.outcomes.append(
-            {
-                "session_id": session_id_of(instance),
-                "task_id": None,
-                "outcome": "success" if resolved else "failure",
-                "evidence": "verified",
-                "source": SOURCE,
-                "score": float(resolved),
-                "decided_ns": None,
-            }
-        )
+        context.judge(session_id_of(instance), SOURCE, solved=resolved, score=float(resolved))
     yield from ()

@@ -8,11 +8,10 @@ messages becomes a span. The greeting that opens a session is a constant, not a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tracekit.importers.recording import (
     SECOND_NS,
-    Context,
     Recording,
     Results,
     json_text,
@@ -21,6 +20,9 @@ from tracekit.importers.recording import (
     verdict,
 )
 from tracekit.importers.runs import agent_of, model_of, provider_of
+
+if TYPE_CHECKING:
+    from tracekit.importers.context import Context
 
 FORMAT: Final = "tau2_bench"
 

@@ -4,29 +4,36 @@ The messages are those of the OpenAI chat API. There are no tokens, times or sto
 are synthetic, one second a message from a fixed epoch, and marked so. The user is played by a model
 whose messages are not the agent's. How a session ended follows from the harness, which knows three
 ways: the user says `###STOP###`, the agent transfers to a human, or the steps run out.
+
+The name of the file is that of the run, except in AgentRx, which holds sessions of several files
+anew. Those are the same sessions with the same ids, of a run that is not named.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tracekit.importers.recording import (
-    SECOND_NS,
     SYNTHETIC_EPOCH_NS,
     SYNTHETIC_TIME,
-    Context,
     Recording,
     Results,
     digest_hex,
     output_messages,
+    synthetic_times,
     verdict,
 )
 from tracekit.importers.runs import agent_of, model_of, provider_of
 
+if TYPE_CHECKING:
+    from tracekit.importers.context import Context
+
 FORMAT: Final = "tau_bench"
 
 _FIELDS: Final = frozenset({"task_id", "reward", "traj"})
+_ROLE: Final = "assistant"
+"""Agent of a session whose run nobody names."""
 _USER_STOP: Final = "###STOP###"
 _TRANSFER: Final = "transfer_to_human_agents"
 _ERROR: Final = "Error:"
@@ -48,7 +55,9 @@ def sessions(document: Any, context: Context) -> Iterator[bytes]:
     """Yield one OTLP request per session that has messages."""
     for entry in document:
         if entry["traj"]:
-            yield _Session(entry, context).encode()
+            session = _Session(entry, context).recorded()
+            context.beside.offer(str(entry["task_id"]), session.steps())
+            yield session.encode()
         else:
             error = str((entry.get("info") or {}).get("error", "no error recorded"))
             reason = f"no messages: {error.splitlines()[0][:120]}"
@@ -67,17 +76,24 @@ def _identity(entry: Mapping[str, Any]) -> str:
     return digest_hex([entry["task_id"], entry.get("trial"), told], 16)
 
 
+def _is_copy(entry: Mapping[str, Any]) -> bool:
+    """Whether AgentRx republished the session: it numbered the messages, and renamed the file."""
+    return "index" in entry["traj"][0]
+
+
 class _Session:
     def __init__(self, entry: Mapping[str, Any], context: Context) -> None:
         identity = _identity(entry)
         session_id = f"tau-bench:{entry['task_id']}:{entry.get('trial', 0)}:{identity}"
         self._entry = entry
-        self._run = context.stem or "tau-bench"
-        self._model = model_of(self._run)
+        self._run = None if _is_copy(entry) else context.stem or "tau-bench"
+        self._agent = agent_of(self._run) if self._run else _ROLE
+        self._model = model_of(self._run) if self._run else None
         self._messages: list[Message] = entry["traj"]
         self._recording = Recording(FORMAT, identity, session_id, {"service.name": "tau-bench"})
 
-    def encode(self) -> bytes:
+    def recorded(self) -> Recording:
+        """Return the session with all its spans."""
         self._root()
         results = Results(
             (message["tool_call_id"], (index, message))
@@ -93,18 +109,18 @@ class _Session:
                             self._tool(call, *result)
                 case "subtask_creator":
                     self._plan(index)
-        return self._recording.encode()
+        return self._recording
 
     def _root(self) -> None:
-        end = _times(len(self._messages) - 1)[1]
+        end = synthetic_times(len(self._messages) - 1)[1]
         reward = float(self._entry["reward"])
         self._recording.add(
             "root",
-            f"invoke_agent {agent_of(self._run)}",
+            f"invoke_agent {self._agent}",
             (SYNTHETIC_EPOCH_NS, end),
             {
                 "gen_ai.operation.name": "invoke_agent",
-                "gen_ai.agent.name": agent_of(self._run),
+                "gen_ai.agent.name": self._agent,
                 "gen_ai.workflow.name": self._run,
                 "tracekit.stop.framework_raw": self._ending(),
                 SYNTHETIC_TIME: True,
@@ -125,7 +141,7 @@ class _Session:
         self._recording.add(
             f"message {index}",
             f"chat {self._model}" if self._model else "chat",
-            _times(index),
+            synthetic_times(index),
             {
                 "gen_ai.operation.name": "chat",
                 "gen_ai.provider.name": provider_of(self._model),
@@ -143,7 +159,7 @@ class _Session:
         self._recording.add(
             f"message {index}",
             f"execute_tool {name}",
-            _times(index),
+            synthetic_times(index),
             {
                 "gen_ai.operation.name": "execute_tool",
                 "gen_ai.tool.name": name,
@@ -162,11 +178,6 @@ class _Session:
         self._recording.add(
             f"message {index}",
             "plan",
-            _times(index),
+            synthetic_times(index),
             {"gen_ai.operation.name": "plan", SYNTHETIC_TIME: True},
         )
-
-
-def _times(index: int) -> tuple[int, int]:
-    start = SYNTHETIC_EPOCH_NS + index * SECOND_NS
-    return start, start + SECOND_NS
