@@ -84,6 +84,32 @@ def tau_bench(archive: Path) -> Recorded:
     return found
 
 
+def agentrx(archive: Path) -> Recorded:
+    """Read the AgentRx archive: its rewards; a log of Magentic-One is no success, annotated or not.
+
+    A part of the tau-bench sessions is in a second file as well.
+    """
+    found = Recorded()
+    rewards: dict[tuple[int, int], float] = {}
+    for name, document in documents(archive):
+        if "/tau_retail/" in name:
+            rewards |= {(one["task_id"], one["trial"]): one["reward"] for one in document}
+        elif "/magentic_dataset/" in name and isinstance(document, list):
+            found.sessions += 1
+    found.sessions += len(rewards)
+    found.successes = sum(reward == RESOLVED for reward in rewards.values())
+    return found
+
+
+def who_and_when(archive: Path) -> Recorded:
+    """Read the Who&When archive."""
+    found = Recorded()
+    for _, document in documents(archive):
+        found.sessions += 1
+        found.successes += bool(document.get("is_correct") or document.get("is_corrected"))
+    return found
+
+
 def mini_swe_agent(trajectories: Path, labels: Path) -> Recorded:
     """Read trajectories of mini-swe-agent, and the test reports of their patches."""
     found = Recorded()

@@ -298,6 +298,17 @@ def test_nothing_to_import_ends_with_1(tmp_path: Path, make: str | None) -> None
     assert str(path) in result.stderr
 
 
+def test_a_file_that_says_nothing_by_itself_is_told_with_the_reason(tmp_path: Path) -> None:
+    """Annotations without the sessions they are about: the line says what to do."""
+    path = tmp_path / "truth.json"
+    failure = {"failure_id": 1, "step_number": 3}
+    path.write_text(json.dumps([{"trajectory_id": 3, "failures": [failure]}]))
+    result = run("import", str(path), "--lake", str(tmp_path / "lake"))
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert "have to come in one archive" in result.stderr
+
+
 def test_help_loads_nothing_heavy() -> None:
     """`tracekit --help` answers without DuckDB, Numba, Arrow or rich."""
     code = (

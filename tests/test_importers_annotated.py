@@ -10,6 +10,7 @@ import orjson
 import pytest
 from importing import Seen, by_session, operations, source_of, spans
 
+from tracekit.errors import InputError
 from tracekit.importers.detect import open_sources
 from tracekit.lake import Lake
 
@@ -355,6 +356,23 @@ def test_annotations_without_their_sessions_are_skipped_with_what_to_do(tmp_path
         "2 sessions have that name",
     ]
     assert ambiguous.outcomes() == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        who_and_when(log(), mistake_step="-1"),
+        who_and_when(log(), mistake_step="late"),
+        who_and_when([]),
+        who_and_when([{"role": "x"}]),
+        [annotated("q1", failure(1, 0, "System Failure", "WebSurfer"))],
+        [annotated("q1", failure(1, 1 << 60, "System Failure", "WebSurfer"))],
+    ],
+)
+def test_an_annotation_that_makes_no_sense_fails_by_name(document: Any, tmp_path: Path) -> None:
+    """A step before the first or past any session, or no messages: an error for users."""
+    with pytest.raises(InputError, match=r"odd\.json: looks like \w+, but is not as expected"):
+        spans(saved(tmp_path / "odd.json", document))
 
 
 def test_an_unannotated_log_has_no_verdict(tmp_path: Path) -> None:

@@ -128,3 +128,23 @@ def test_framework_traces_are_understood(shared_data: Path, tmp_path: Path) -> N
     header = ("root", "spans", "calls", "tools", "input", "output", "stop", "dialects")
     golden.check("framework_traces.tsv", golden.tsv(header, found))
     assert rows(lake, "SELECT name FROM spans WHERE operation = 'unknown'") == []
+
+
+def test_sessions_of_several_sets_are_one_session_each(shared_data: Path, tmp_path: Path) -> None:
+    """Three sets hold 667 sessions, 507 of them different; the verdicts of all sets agree."""
+    sets = ("agentrx", "who-and-when", "tau-bench-retail-agentverify")
+    lake = imported(tmp_path / "lake", *(shared_data / name for name in sets))
+    found = rows(
+        lake,
+        "SELECT service_name, count(*), count(*) FILTER (WHERE outcome = 'success'), "
+        "count(*) FILTER (WHERE workflow_name IS NOT NULL) FROM sessions GROUP BY 1 ORDER BY 1",
+    )
+    assert found == [
+        ("captain-agent", 126, 0, 0),
+        ("magentic-one", 58, 0, 0),
+        ("tau-bench", 323, 226, 323),
+    ]
+    doubled = "SELECT session_id FROM outcomes GROUP BY 1 HAVING count(DISTINCT outcome) > 1"
+    declared = "SELECT session_id FROM tasks WHERE outcome_declared = 'success'"
+    assert rows(lake, doubled + " EXCEPT " + declared) == []
+    assert len(rows(lake, declared)) == 18

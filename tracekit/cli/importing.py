@@ -44,7 +44,8 @@ def command(question: options.Question, paths: tuple[str, ...]) -> None:
         named = failed.why.startswith(failed.name)
         click.echo(f"Error: {failed.why if named else f'{failed.name}: {failed.why}'}", err=True)
     if not found and not summary.failed:
-        click.echo(f"Error: nothing to import in {', '.join(paths)}", err=True)
+        first = next((f": {item.what}: {item.why}" for item in summary.skipped), "")
+        click.echo(f"Error: nothing to import in {', '.join(paths)}{first}", err=True)
     if summary.failed or not found:
         raise SystemExit(1)
 

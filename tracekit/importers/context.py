@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Final
+
+_MOST_STEPS: Final = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,6 +40,15 @@ class Annotation:
     category: str | None
     agent: str | None
     step: int
+
+    def __post_init__(self) -> None:
+        """Check the step.
+
+        Raises:
+            ValueError: No session has that many.
+        """
+        if not 0 <= self.step < _MOST_STEPS:
+            raise ValueError(f"an annotation of step {self.step}")
 
 
 @dataclasses.dataclass(slots=True)
