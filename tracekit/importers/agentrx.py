@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from tracekit.importers.context import Annotation
+from tracekit.importers.recording import is_list_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,11 +27,7 @@ _FIRST_STEP: Final = 1
 
 def matches(document: Any) -> bool:
     """Whether a JSON document is a list of annotated sessions."""
-    return (
-        isinstance(document, list)
-        and bool(document)
-        and all(isinstance(entry, dict) and entry.keys() >= _FIELDS for entry in document)
-    )
+    return is_list_with(document, _FIELDS)
 
 
 def sessions(document: Any, context: Context) -> Iterator[bytes]:

@@ -173,6 +173,15 @@ def any_value(value: Any) -> AnyValue:
             return AnyValue(string_value=json_text(value))
 
 
+def is_list_with(document: Any, fields: frozenset[str]) -> bool:
+    """Whether a JSON document is a list of objects, at least one, that all have these fields."""
+    return (
+        isinstance(document, list)
+        and bool(document)
+        and all(isinstance(entry, dict) and entry.keys() >= fields for entry in document)
+    )
+
+
 def json_text(value: Any) -> str:
     """Return a value as compact JSON text."""
     return orjson.dumps(value).decode()

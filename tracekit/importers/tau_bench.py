@@ -20,6 +20,7 @@ from tracekit.importers.recording import (
     Recording,
     Results,
     digest_hex,
+    is_list_with,
     output_messages,
     synthetic_times,
     verdict,
@@ -44,11 +45,7 @@ Message = Mapping[str, Any]
 
 def matches(document: Any) -> bool:
     """Whether a JSON document is a tau-bench result file."""
-    return (
-        isinstance(document, list)
-        and bool(document)
-        and all(isinstance(entry, dict) and entry.keys() >= _FIELDS for entry in document)
-    )
+    return is_list_with(document, _FIELDS)
 
 
 def sessions(document: Any, context: Context) -> Iterator[bytes]:
