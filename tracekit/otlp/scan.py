@@ -40,6 +40,9 @@ _REASONS = {
     layout.TOO_DEEP: f"an attribute value nests deeper than {layout.MAX_DEPTH} levels",
 }
 
+_FEWEST_SYMBOLS = 1024
+"""Room for different texts, a power of two; where more come, all is scanned again."""
+
 _SEED = np.uint64(secrets.randbits(64))
 
 
@@ -62,7 +65,7 @@ def scan(data: bytes | memoryview, key: int = 0) -> Scan:
     result = kernel.count_messages(buf, counts)
     if result != layout.OK:
         _refuse(result, int(counts[3]))
-    symbols = 1024
+    symbols = max(_FEWEST_SYMBOLS, 1 << (int(counts[2]) // 4).bit_length())
     while True:
         out = _allocate(int(counts[2]), int(counts[0]), int(counts[1]), symbols)
         result = kernel.scan_spans(buf, key_table(), out, _SEED, np.uint64(key))
