@@ -311,3 +311,22 @@ def test_an_empty_request_has_no_rows() -> None:
     table = scan(b"").table
     assert table.num_rows == 0
     assert table.schema.equals(scan_reference(b"").schema)
+
+
+def framed(tag: bytes, *pieces: bytes) -> bytes:
+    body = b"".join(pieces)
+    return tag + varint(len(body)) + body
+
+
+def test_a_broken_value_where_nobody_looks_is_refused() -> None:
+    """What is accepted can be read later: a list below a link claims an item of 2**60 bytes."""
+    huge = b"\xc2\x3e" + b"\x80" * 8 + b"\x10"
+    items = framed(
+        b"\x32", framed(b"\x0a", framed(b"\x12", framed(b"\x2a", framed(b"\x0a", huge))))
+    )
+    link = framed(b"\x6a", framed(b"\x22", framed(b"\x0a", b"k"), framed(b"\x12", items)))
+    packed = {"mlflow.spanInputs": '{"messages": []}', "mlflow.trace.cost": '{"total_cost": 1}'}
+    body = span("packed", packed).SerializeToString() + link
+    data = framed(b"\x0a", framed(b"\x12", framed(b"\x12", body)))
+    with pytest.raises(InputError, match=r"not valid protobuf, at byte \d+"):
+        scan(data)

@@ -18,6 +18,8 @@ from typing import NoReturn
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tracekit.errors import InputError
 from tracekit.otlp import kernel, layout
@@ -74,7 +76,30 @@ def scan(data: bytes | memoryview, key: int = 0) -> Scan:
         symbols *= 8
     if result != layout.OK:
         _refuse(result, int(out.counters[4]))
-    return Scan(data, buf, out, key)
+    found = Scan(data, buf, out, key)
+    if found.slow.size:
+        _check_values(found)
+    return found
+
+
+def _check_values(found: Scan) -> None:
+    """Refuse what the kernel did not look into: values the reference will decode.
+
+    What is accepted here is kept, and read again when its session is decided.
+    """
+    if _is_protobuf(found, found.slow.tolist()):
+        return
+    for row in found.slow.tolist():
+        if not _is_protobuf(found, [row]):
+            _refuse(layout.MALFORMED, int(found.offsets[row, 0]))
+
+
+def _is_protobuf(found: Scan, rows: list[int]) -> bool:
+    try:
+        ExportTraceServiceRequest.FromString(select(found, rows))
+    except DecodeError:
+        return False
+    return True
 
 
 def _refuse(result: int, position: int) -> NoReturn:
