@@ -124,16 +124,19 @@ DECISION: tuple[Column, ...] = _columns(_document()["decision"])
 """Columns of `sessions` that say what a sampler decided: it may not ask for them when it does."""
 
 
+@cache
 def wire_columns() -> tuple[Column, ...]:
     """Return the span columns that are fields of the OTLP span message."""
     return tuple(column for column in SPAN_COLUMNS if column.stage is Stage.WIRE)
 
 
+@cache
 def attribute_columns() -> tuple[Column, ...]:
     """Return the span columns that are filled from attributes, in slot order of the scanner."""
     return tuple(column for column in SPAN_COLUMNS if column.stage is Stage.ATTRIBUTE)
 
 
+@cache
 def scanned_columns() -> tuple[Column, ...]:
     """Return the columns of the scanner's table, in order: wire columns, then attribute columns."""
     return wire_columns() + attribute_columns()

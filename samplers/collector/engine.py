@@ -65,6 +65,7 @@ class Engine:
         counts: What happened since the start, for metrics.
         census: Sessions counted as they were decided.
         policies: What each policy would have kept, the live one and its shadows.
+        was_busy: Whether the last tick had a batch to decide that was full, or nearly.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of a collector
@@ -92,6 +93,7 @@ class Engine:
         self.counts: Counter[str] = Counter()
         self.census = Census()
         self.policies = PolicyCounts()
+        self.was_busy = False
         self._journal = journal
         self._decisions = log
         self._sessions = sessions
@@ -167,6 +169,7 @@ class Engine:
             now_ns: The time.
             flush: Write the ledger at once.
         """
+        self.was_busy = False
         self._outlet.send()
         self._follow(now_ns)
         self._decide_due(now_ns)
@@ -208,6 +211,7 @@ class Engine:
                 due = self._sessions.due(now_ns, _BATCH_SPANS)
             if not due:
                 return
+            self.was_busy |= sum(len(one.rows) for one in due) > _BATCH_SPANS // 2
             tails = [LateSpans(one.key, one.rows, one.verdict) for one in due if one.verdict]
             self._follow_these([tail for tail in tails if len(tail.rows)], upto, now_ns)
             fresh = [one for one in due if one.verdict is None]

@@ -51,12 +51,12 @@ _log = logging.getLogger(__name__)
 
 _SECOND: Final = 1_000_000_000
 _TICK_SECONDS: Final = 1.0
-"""Between two batches of decisions, where many sessions end."""
+"""Between two batches of decisions, where there are enough sessions to fill them."""
 
-_FEW: Final = 100
 _MOST_TICK_SECONDS: Final = 4.0
-"""Models take most of a second for one session as for a hundred: where fewer end, they wait for one
-another, so that a quiet collector leaves the processor alone. They have waited for idle anyway."""
+"""Models take most of a second for one session as for a hundred: where sessions do not fill a batch
+they wait for one another, so that a quiet collector leaves the processor alone, and others use it
+well. They have waited for their delay anyway."""
 
 _GRACE_SECONDS: Final = 5.0
 _DRAIN_SECONDS: Final = 10.0
@@ -168,7 +168,7 @@ class Collector:
         """
         pause = _TICK_SECONDS
         while not stop.wait(pause):
-            before, began = self.engine.counts["sessions"], time.monotonic()
+            began = time.monotonic()
             # First, so that what is decided on a day rests on the baselines of that day.
             self._attempt(self.engine.freeze, time.time_ns())
             self._attempt(self.engine.tick, time.time_ns())
@@ -179,8 +179,8 @@ class Collector:
             if self._watch.changed(asked=asked):
                 self.engine.replace_policies(self._watch.policies)
                 self._sessions.limits = self._limits()
-            is_quiet = self.engine.counts["sessions"] - before < _FEW
-            pause = _rest(time.monotonic() - began) if is_quiet else _TICK_SECONDS
+            took = time.monotonic() - began
+            pause = _TICK_SECONDS if self.engine.was_busy else _rest(took)
         self.stop()
 
     def _keep(self, key: str) -> str:
@@ -314,7 +314,7 @@ class PolicyWatch:
 
 
 def _rest(took: float) -> float:
-    """Return how long to wait after a tick of few sessions: three quarters of the time."""
+    """Return how long to wait after a tick without a full batch: three quarters of the time."""
     return min(max(3 * took, _TICK_SECONDS), _MOST_TICK_SECONDS)
 
 

@@ -12,7 +12,7 @@ by the compiled kernel (`layout.py`); spans with odd attribute values are decode
 from __future__ import annotations
 
 import secrets
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NoReturn
 
 import numpy as np
@@ -100,6 +100,11 @@ def _is_protobuf(found: Scan, rows: list[int]) -> bool:
     except DecodeError:
         return False
     return True
+
+
+@cache
+def _slots() -> dict[str, int]:
+    return {column.name: slot for slot, column in enumerate(attribute_columns())}
 
 
 def _refuse(result: int, position: int) -> NoReturn:
@@ -200,7 +205,7 @@ class Scan:
         Args:
             column: Name of the column. A text is its start in the request << 32 | its length.
         """
-        slot = next(i for i, known in enumerate(attribute_columns()) if known.name == column)
+        slot = _slots()[column]
         ranks = self._out.ranks[slot, : self.spans]
         return self._out.values[slot, : self.spans], ranks != ABSENT
 
