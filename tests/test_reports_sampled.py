@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING
 import pytest
 from ledger_build import ledger, task
 
+from tracekit.reports.cost import cost
 from tracekit.reports.query import Selection
+from tracekit.reports.stops import categories, codes, matrix, stops
 from tracekit.reports.success import report
 from tracekit.stats.intervals import wilson
 from tracekit.stats.samples import hajek, sums, total
 from tracekit.stats.weighted import ratio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import duckdb
 
-    from tracekit.reports.table import Row
+    from tracekit.reports.table import Row, Table
 
 
 def kept(*groups: tuple[int, str | None, float]) -> list[dict[str, object]]:
@@ -92,6 +96,20 @@ def test_where_the_dropped_sessions_are_there_each_counts_once() -> None:
     row = only_row(ledger(rows))
     assert row["success_rate"] == 0.5
     assert "stands_for_tasks" not in row
+
+
+@pytest.mark.parametrize("table", [stops, codes, categories, cost])
+def test_figures_that_are_not_weighted_say_so(
+    table: Callable[[duckdb.DuckDBPyConnection], Table],
+) -> None:
+    """Counts of kept sessions are not taken for counts of all; a whole ledger needs no word."""
+    assert "kept sessions only" in " ".join(table(ledger(SAMPLE)).notes)
+    assert "kept sessions only" not in " ".join(table(ledger([task("a")])).notes)
+
+
+def test_the_matrix_of_stops_says_so_however_narrow() -> None:
+    """The note stays where there is no room for faults."""
+    assert "kept sessions only" in " ".join(matrix(stops(ledger(SAMPLE)), width=60).notes)
 
 
 def test_a_selection_of_weight_1_has_its_plain_interval() -> None:

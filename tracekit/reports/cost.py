@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tracekit.reports import query
+from tracekit.reports import query, sampled
 from tracekit.reports.query import Selection
 from tracekit.reports.table import ColumnSpec, Kind, Row, Table
 
@@ -70,7 +70,7 @@ def cost(
         columns=(*(ColumnSpec(name) for name in keys.keys), *_NUMBERS),
         rows=tuple(_row(row) for row in rows),
         total=dict.fromkeys(keys.keys) | dict(_row(total)) if keys.keys else None,
-        notes=(*_notes(total), *_dropped(con)),
+        notes=(*_notes(total), *_dropped(con), *sampled.unweighted(con)),
     )
 
 

@@ -37,6 +37,18 @@ _SPOKEN_FOR = (
 )
 
 
+_UNWEIGHTED = (
+    "The lake has kept sessions only: these are counts and sums of them, not of all sessions. "
+    "`tracekit report` estimates for all."
+)
+
+
+def unweighted(con: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """Return what to say of figures that leave out what kept sessions stand for."""
+    has_weights = {"kept", "weight"} <= set(query.columns_of(con, "sessions"))
+    return (_UNWEIGHTED,) if has_weights and is_sampled(con) else ()
+
+
 def is_sampled(con: duckdb.DuckDBPyConnection) -> bool:
     """Return whether sessions stand for others: some were dropped, and the lake lacks those."""
     question = (

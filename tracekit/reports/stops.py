@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from tracekit.reports import query
+from tracekit.reports import query, sampled
 from tracekit.reports.query import Selection
 from tracekit.reports.table import ColumnSpec, Kind, Row, Table, Value
 
@@ -52,7 +52,7 @@ def stops(
         title=f"Stops by {', '.join(keys.keys)}",
         columns=(*(ColumnSpec(name) for name in keys.keys), *_NUMBERS),
         rows=tuple(query.plain(row) for row in rows),
-        notes=(_FAULTS,),
+        notes=(_FAULTS, *sampled.unweighted(con)),
     )
 
 
@@ -84,7 +84,8 @@ def matrix(long: Table, *, width: int) -> Table:
         ColumnSpec("tasks", Kind.COUNT, title="all"),
     )
     rows = tuple(_pivot(long.rows, by, shown))
-    return Table(long.title, columns, rows, notes=long.notes if wide else ())
+    notes = tuple(note for note in long.notes if wide or note != _FAULTS)
+    return Table(long.title, columns, rows, notes=notes)
 
 
 def _pivot(rows: Iterable[Row], by: str, shown: list[str]) -> Iterable[Row]:
@@ -149,6 +150,7 @@ def categories(con: duckdb.DuckDBPyConnection, selection: Selection | None = Non
             ColumnSpec("cost_usd", Kind.USD, title="cost\nUSD"),
         ),
         rows=tuple(query.plain(row) for row in rows),
+        notes=sampled.unweighted(con),
     )
 
 
@@ -175,4 +177,5 @@ def codes(con: duckdb.DuckDBPyConnection, selection: Selection | None = None) ->
             ColumnSpec("unpriced_calls", Kind.COUNT, hidden=True),
         ),
         rows=tuple(query.plain(row) for row in rows),
+        notes=sampled.unweighted(con),
     )
