@@ -18,6 +18,8 @@ from samplers.decision import DecisionRecord
 from samplers.policy import parse
 from tracekit.cli import main
 from tracekit.otlp.tracestate import NEVER, encode_randomness
+from tracekit.reports.browse import Wanted, browse
+from tracekit.reports.sessions import Order
 from tracekit.schema import DECISION
 
 if TYPE_CHECKING:
@@ -87,6 +89,20 @@ def test_dropped_sessions_keep_the_verdicts_of_detectors(filled: Collector) -> N
         )
     )
     assert all(row["hits"] >= recorded[row["detector"]] for row in found)
+
+
+def test_the_list_of_sessions_finds_dropped_ones_by_detector(filled: Collector) -> None:
+    """Their spans are gone; what was found while they were there counts."""
+    dropped = rows(
+        filled.lake,
+        "SELECT session_id, detector FROM detections JOIN sessions AS s USING (session_id) "
+        "WHERE verdict = 'hit' AND NOT s.kept ORDER BY ALL",
+    )
+    assert dropped
+    for session_id, detector in dropped[:3]:
+        wanted = Wanted(detector=detector, order=Order(limit=100))
+        found = filled.lake.read(lambda con, wanted=wanted: browse(con, wanted))  # type: ignore[misc]
+        assert session_id in {row["session_id"] for row in found.table.rows}
 
 
 def test_the_audit_adds_up(filled: Collector) -> None:

@@ -122,7 +122,7 @@ def _derived_page(con: duckdb.DuckDBPyConnection, wanted: Wanted, stored: str) -
     for looked in _looks(wanted, total["n"]):
         narrow(con, _candidates(wanted.order, stored, str(looked)))
         if wanted.detector is not None:
-            detectors.run(con, [wanted.detector])
+            detectors.run(con, [wanted.detector], recorded=detectors.RECORDED)
         rows = _rows(con, wanted.order, _conditions(wanted), f"{limit + 1} OFFSET {wanted.offset}")
         if len(rows) > limit:
             break
