@@ -76,7 +76,7 @@ coverage-sim: $(VENV)/.dev ## draw samples and count how often intervals cover (
 bench-sla: $(VENV)/.dev ## measure the SLA report of a month, ten million attempts, against a query by hand
 	@$(BIN)/python benchmarks/bench_sla.py
 
-sla-month: $(VENV)/.dev ## simulate a month of 200,000 tasks and hold the SLA answers against its script (an hour)
+sla-month: $(VENV)/.dev ## simulate a month of 200,000 tasks and hold the SLA answers against its script (ten minutes)
 	@$(BIN)/python tests/sla_month.py
 
 lock: $(VENV)/.dev ## choose the newest allowed versions and write them down with their hashes

@@ -28,6 +28,7 @@ import time
 import urllib.request
 from collections import Counter
 from concurrent import futures
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -46,6 +47,7 @@ from tracekit.otlp.scan import scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
 EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 OPEN_SESSIONS: Final = 8
@@ -192,9 +194,10 @@ class Load:
             raise self.failed[0]
         return sorted(self.sessions.get() for _ in range(self.sessions.qsize()))
 
-    def _run(self, send: Callable[[bytes], bool]) -> None:
+    def _run(self, sender: AbstractContextManager[Callable[[bytes], bool]]) -> None:
         try:
-            self._send_sessions(send)
+            with sender as send:
+                self._send_sessions(send)
         except BaseException as error:  # noqa: BLE001 - told to who waits for the thread
             self.failed.append(error)
 
@@ -217,7 +220,8 @@ class Load:
             time.sleep(PACE_SECONDS)
 
 
-def _grpc_sender(port: int) -> Callable[[bytes], bool]:
+@contextmanager
+def _grpc_sender(port: int) -> Iterator[Callable[[bytes], bool]]:
     options = (("grpc.max_reconnect_backoff_ms", 500), ("grpc.initial_reconnect_backoff_ms", 100))
     channel = grpc.insecure_channel(f"127.0.0.1:{port}", options)
     export: Any = channel.unary_unary(EXPORT)
@@ -233,10 +237,12 @@ def _grpc_sender(port: int) -> Callable[[bytes], bool]:
             return False
         return True
 
-    return send
+    with channel:
+        yield send
 
 
-def _http_sender(port: int) -> Callable[[bytes], bool]:
+@contextmanager
+def _http_sender(port: int) -> Iterator[Callable[[bytes], bool]]:
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
 
     def send(data: bytes) -> bool:
@@ -253,7 +259,8 @@ def _http_sender(port: int) -> Callable[[bytes], bool]:
             raise AssertionError("a request was taken for malformed")
         return answer.status == 200
 
-    return send
+    with closing(connection):
+        yield send
 
 
 class Process:
@@ -283,6 +290,7 @@ class Process:
         timer.cancel()
         if self._process.wait() != -signal.SIGKILL or kill_after is None:
             raise AssertionError("".join(heard))
+        self._process.stderr.close()
         return False
 
     def end(self, how: signal.Signals) -> None:
@@ -290,7 +298,8 @@ class Process:
         assert self._process is not None
         assert self._process.stderr is not None
         self._process.send_signal(how)
-        said = self._process.stderr.read()
+        with self._process.stderr as heard:
+            said = heard.read()
         code = self._process.wait(PATIENCE)
         if code != (0 if how is signal.SIGTERM else -how) or "Traceback" in said:
             raise AssertionError(f"ended with {code}: {said}")

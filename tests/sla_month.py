@@ -3,7 +3,7 @@
     .venv/bin/python tests/sla_month.py [FOLDER] [SESSIONS]
 
 FOLDER keeps the lake and the truth, so that a second run only compares; sessions are played in
-parts of 9,000, each with a seed of its own. By default 144,000 sessions, some 200,000 tasks, in a
+parts of 9,000, each with a seed of its own. By default 154,000 sessions, some 200,000 tasks, in a
 temporary folder. The exit code is 1 when a number differs.
 """
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 CONTRACTS = ("openai", "anthropic")
 FEES = 10_000.0
-SESSIONS = 144_000
+SESSIONS = 154_000
 PART = 9_000
 
 
