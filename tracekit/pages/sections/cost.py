@@ -84,7 +84,8 @@ def _wasted_first(row: Row) -> tuple[Part, ...]:
 
 
 def _note(row: Row) -> str:
-    tasks = f"{row['tasks']:,} {'kept ' if is_estimated(row) else ''}tasks"
+    noun = "task" if row["tasks"] == 1 else "tasks"
+    tasks = f"{row['tasks']:,} {'kept ' if is_estimated(row) else ''}{noun}"
     wasted = row["wasted_share"]
     return f"{tasks}, {percent(wasted)} wasted" if isinstance(wasted, float) else tasks
 
@@ -163,7 +164,7 @@ def per_success(rows: Sequence[Row], column: str, word: str) -> Bars:
                 value,
                 point=number_of(row["cost_per_success_usd"]),
                 interval=end,
-                note=f"{counted(row['successes'])} successes"
+                note=f"{counted(row['successes'])} success{'' if row['successes'] == 1 else 'es'}"
                 + ("" if end else "; too few tasks for an interval"),
             )
             for row, value, end in zip(known, values, ends, strict=True)

@@ -152,8 +152,9 @@ def losses(rows: Sequence[dict[str, Any]]) -> Bars:
 
 
 def _loss(row: dict[str, Any], before: float) -> Line:
+    noun = "task" if row["tasks"] == 1 else "tasks"
     note = (
-        f"{_words()['causes'].get(row['cause'], '')}: {row['tasks']:,.0f} tasks, 95 % interval "
+        f"{_words()['causes'].get(row['cause'], '')}: {row['tasks']:,.0f} {noun}, 95 % interval "
         f"{share_range(row['low'], row['high'])}"
     )
     label = str(row["cause"]).replace("_", " ")
