@@ -218,3 +218,11 @@ def test_few_units_are_few_for_amounts() -> None:
     costs = [0.1, 0.2, 0.9, 0.3] * 25
     assert "as of 100 units" in ratio(cost_sums(costs, [1] * 100)).note
     assert ratio(cost_sums(costs * 6, [1] * 600)).reliable
+
+
+def test_few_that_were_left_to_chance_make_a_wide_interval() -> None:
+    """Of a thousand failures 990 are kept for sure, ten of the others stand for a hundred each."""
+    y, p = outcomes((990, 0, 1.0), (10, 0, 0.01), (900, 1, 0.01))
+    assert "some 10 observations of the rarer outcome" in hajek(y, p).note
+    y, p = outcomes((990, 0, 1.0), (100, 0, 0.01), (900, 1, 0.01))
+    assert hajek(y, p).reliable
