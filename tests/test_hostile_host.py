@@ -83,7 +83,7 @@ WORKERS = """
     def work():
         trace.get_tracer("x").start_span("worker").end()
 
-    configure(derive=False)
+    configure(derive=False, exit_timeout_s=60)
     if __name__ == "__main__":
         process = multiprocessing.get_context(sys.argv[1]).Process(target=work)
         process.start()
@@ -107,7 +107,7 @@ POOL = """
     def double(number):
         return 2 * number
 
-    tracekit.configure(derive=False)
+    tracekit.configure(derive=False, exit_timeout_s=60)
     if __name__ == "__main__":
         with multiprocessing.get_context(sys.argv[1]).Pool(2) as pool:
             assert pool.map(double, range(6), chunksize=1) == [0, 2, 4, 6, 8, 10]
@@ -120,6 +120,32 @@ def test_workers_of_a_pool(method: str, tmp_path: Path) -> None:
     assert run(POOL, cwd=tmp_path, arguments=(method,)) == ""
     written = b"".join(path.read_bytes() for path in tmp_path.glob(".tracekit/inbox/*.otlp"))
     assert written.count(b"execute_tool double") == 6
+
+
+ENDING = """
+    import multiprocessing, os, signal
+    import tracekit
+    from tracekit.instrumentation.providers import INSTALLED
+
+    def work():
+        with tracekit.tool("x"):
+            pass
+        with INSTALLED.lock:  # as while it is shut down at the end of the process
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    tracekit.configure(derive=False, exit_timeout_s=60)
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join()
+    print(process.exitcode)
+"""
+
+
+def test_worker_that_is_terminated_while_it_ends(tmp_path: Path) -> None:
+    """A pool terminates its workers when they are done, and may interrupt their own shutdown."""
+    assert run(ENDING, cwd=tmp_path) == "-15\n"
+    written = b"".join(path.read_bytes() for path in tmp_path.glob(".tracekit/inbox/*.otlp"))
+    assert written.count(b"execute_tool x") == 1
 
 
 TERMINATED = """

@@ -32,7 +32,7 @@ def at_exit(shutdown: Callable[[], None], owner: object) -> None:
 
     def in_worker(_: object = None) -> None:
         util.Finalize(None, shutdown, exitpriority=0)
-        _at_sigterm(shutdown)
+        _at_sigterm()
 
     util.register_after_fork(owner, in_worker)
     if _is_worker():
@@ -46,14 +46,21 @@ def _is_worker() -> bool:
     return is_importing or process.parent_process() is not None
 
 
-def _at_sigterm(shutdown: Callable[[], None]) -> None:
+def _export() -> None:
+    """Export without what `shutdown` locks: the signal may have come in the middle of that."""
+    pipeline = INSTALLED.pipeline
+    if pipeline is not None and pipeline.export is not None:
+        pipeline.export.shutdown()
+
+
+def _at_sigterm() -> None:
     """Export before SIGTERM ends the process, unless the application handles it itself."""
 
     def handle(number: int, _: object) -> None:
         # The signal may have come in the middle of anything, also while locks of ours are held:
         # only another thread may wait for these.
         with suppress(RuntimeError):
-            exporting = threading.Thread(target=shutdown, daemon=True)
+            exporting = threading.Thread(target=_export, daemon=True)
             exporting.start()
             exporting.join(_limit_s())
         signal.signal(number, signal.SIG_DFL)
