@@ -143,7 +143,7 @@ ENDING = """
 
 def test_worker_that_is_terminated_while_it_ends(tmp_path: Path) -> None:
     """A pool terminates its workers when they are done, and may interrupt their own shutdown."""
-    assert run(ENDING, cwd=tmp_path) == "-15\n"
+    assert run(ENDING, cwd=tmp_path, OTEL_BSP_SCHEDULE_DELAY="1000000") == "-15\n"
     written = b"".join(path.read_bytes() for path in tmp_path.glob(".tracekit/inbox/*.otlp"))
     assert written.count(b"execute_tool x") == 1
 

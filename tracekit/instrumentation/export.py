@@ -70,6 +70,36 @@ class _Flush:
         self.is_lossless = False
 
 
+class _Latch:
+    """An event that bears a wait for it being interrupted by a signal whose handler waits too.
+
+    Whoever waits for an event of `threading` holds a lock for a moment; interrupted there, it would
+    keep out the one that sets the event.
+    """
+
+    __slots__ = ("_is_set", "_lock")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        """Let all pass, from now on."""
+        self._is_set = True
+        with suppress(RuntimeError):  # it was set before
+            self._lock.release()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        limit = -1 if timeout_s is None else max(0.0, timeout_s)
+        if not self._is_set and self._lock.acquire(timeout=limit):
+            self._lock.release()
+        return self._is_set
+
+
 class NoExporter(SpanExporter):
     """Stands for an exporter that could not be made: what it is given is lost, and counted."""
 
@@ -127,7 +157,7 @@ class BoundedProcessor(SpanProcessor):
         # does: what they touch here must bear being entered again. Events and locks do not.
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._woken = False
-        self._finished = threading.Event()
+        self._finished = _Latch()
         self._starting = threading.Lock()
         self._worker: threading.Thread | None = None
         self._abandoned = False
