@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from samplers import features, policy
@@ -168,6 +168,7 @@ def test_predicates(when: str) -> None:
 
 
 @given(st.text(max_size=60))
+@example("/*")
 def test_any_text_is_checked(when: str) -> None:
     """No text gets past the check and then fails, and none breaks it."""
     try:

@@ -117,7 +117,8 @@ class Checker:
             raise PredicateError(_first_line(error)) from error
         tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
         if tree["error"]:
-            raise PredicateError(f"it is no SQL expression: {tree.get('error_message', '')}")
+            told = " ".join(str(tree.get("error_message", "")).split())
+            raise PredicateError(f"it is no SQL expression: {told}")
         return tree
 
     def _check_node(self, node: dict[str, Any], predicate: str) -> None:
