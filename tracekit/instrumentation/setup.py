@@ -229,8 +229,10 @@ def _activate(provider: Any, value: dict[str, Any], *, in_lake: bool) -> None:
         propagate=value["propagate"],
     )
     derives = None
-    wanted = value["derive"]
-    if wanted if wanted is not None else not (in_lake and provider is INSTALLED.made):
+    is_wanted = value["derive"]
+    if is_wanted is None:
+        is_wanted = not (in_lake and provider is INSTALLED.made)
+    if is_wanted:
         try:
             derives = deriver()
         except Exception:  # noqa: BLE001 - the host goes on without us

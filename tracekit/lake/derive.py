@@ -50,7 +50,7 @@ class Derivation:
         decisions: What a sampler decided about the incoming sessions, `decided.DECISIONS`; None
             where nobody did.
         detections: What detectors found in them then, `decided.DETECTIONS`.
-        derived: Rows of other sessions that were derived before, `entangled` with nothing.
+        derived: Rows of other sessions that were derived before, see `derived.alone`.
         spans: Whether spans of kept sessions are stored; without, the ledger alone is.
     """
 

@@ -87,11 +87,10 @@ def _check_values(found: Scan) -> None:
 
     What is accepted here is kept, and read again when its session is decided.
     """
-    if _is_protobuf(found, found.slow.tolist()):
-        return
-    for row in found.slow.tolist():
-        if not _is_protobuf(found, [row]):
-            _refuse(layout.MALFORMED, int(found.offsets[row, 0]))
+    rows = found.slow.tolist()
+    if not _is_protobuf(found, rows):
+        broken = next((row for row in rows if not _is_protobuf(found, [row])), rows[0])
+        _refuse(layout.MALFORMED, int(found.offsets[broken, 0]))
 
 
 def _is_protobuf(found: Scan, rows: list[int]) -> bool:
