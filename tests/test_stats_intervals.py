@@ -82,13 +82,13 @@ def test_an_impossible_level_is_refused() -> None:
 @pytest.mark.parametrize(
     ("successes", "n", "note"),
     [
-        (95, 100, ""),
-        (96, 100, "the rarer outcome was seen 4 times only"),
+        (90, 100, ""),
+        (91, 100, "the rarer outcome was seen 9 times only"),
         (300, 300, "in 300, it is rarer than 0.01"),
     ],
 )
 def test_a_rate_with_hardly_an_event_says_so(successes: int, n: int, note: str) -> None:
-    """Below five events of one outcome the interval has a note; with none, the rule of three."""
+    """Below ten events of one outcome the interval has a note; with none, the rule of three."""
     estimate = wilson(successes, n)
     assert note in estimate.note
     assert estimate.reliable == (not note)

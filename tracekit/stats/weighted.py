@@ -23,9 +23,10 @@ FEW_DEGREES = 8
 """Degrees of freedom below which it is not, either. Both: J. D. Parker et al., "National Center for
 Health Statistics data presentation standards for proportions", Vital Health Statistics 2(175)
 (2017)."""
-FEW_BAD = 20
+FEW_BAD = 25
 """Clusters with the rarer outcome below which too little is known of the spread between clusters:
-with fewer, `make coverage-sim` finds intervals that cover too rarely."""
+with fewer, `make coverage-sim` finds intervals that cover too rarely, and too often among those
+that are not flagged."""
 FEW_CHANCE = 20
 """Observations of the rarer outcome left to chance below which `make coverage-sim` finds weighted
 intervals that hold the truth in 97 to 100 % of samples: with few there is nothing between that and
