@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from samplers.collector.decider import Decided, Decider, Judged
 from samplers.collector.engine import Engine
 from samplers.collector.exporters.queue import QueueFullError
+from samplers.collector.findings import Findings
 from samplers.collector.ledger import Ledger
 from samplers.collector.outcome import Accepted
 from samplers.decisions import DecisionLog
@@ -92,11 +93,16 @@ class Unseeing(Decider):
 
     dropped: Collection[str] = ()
 
-    def decide(
+    def find(
         self, table: pa.Table, due: Sequence[DueSession], now_ns: int, *, with_rows: bool = False
-    ) -> Decided:
+    ) -> Findings:
+        """Find out nothing."""
+        del table, due, now_ns, with_rows
+        return Findings()
+
+    def decide(self, found: Findings, due: Sequence[DueSession], now_ns: int) -> Decided:
         """Keep sessions, or drop them."""
-        del table, now_ns, with_rows
+        del found, now_ns
         judged = [
             Judged(
                 Decision(

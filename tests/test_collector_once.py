@@ -9,7 +9,7 @@ from engine_build import SECOND, Box, Clock, Collector, simulated
 from lake_build import contents, rows
 from otlp_build import EPOCH_NS, request, span
 
-from samplers.collector.decider import Decided, Decider
+from samplers.collector.decider import Decider
 from samplers.policy import parse
 from samplers.session_types import Limits
 from tracekit.lake import derived
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from samplers.collector.findings import Findings
     from tracekit.lake import Lake
 
 HOUR = 3600 * SECOND
@@ -42,22 +43,22 @@ class Ways:
 
     def compare(self, play: Callable[[Path], Lake]) -> Lake:
         """Return the first lake, which says what the other one says."""
-        find, decide = derived._entangled, Decider.decide  # noqa: SLF001 - what is looked at
+        entangle, find = derived._entangled, Decider.find  # noqa: SLF001 - what is looked at
 
         def entangled(*arguments: Any) -> set[str]:
-            found = find(*arguments)
+            found = entangle(*arguments)
             self.again |= found
             return found
 
-        def without(*arguments: Any, with_rows: bool) -> Decided:
+        def without(*arguments: Any, with_rows: bool) -> Findings:
             del with_rows
-            return decide(*arguments, with_rows=False)
+            return find(*arguments, with_rows=False)
 
         with self._patch.context() as patch:
             patch.setattr(derived, "_entangled", entangled)
             lake = play(self._folder / "as it is")
         with self._patch.context() as patch:
-            patch.setattr(Decider, "decide", without)
+            patch.setattr(Decider, "find", without)
             other = play(self._folder / "with spans")
         assert contents(lake) == contents(other)
         return lake

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from otlp_build import request, span
 
 from samplers.collector.batch import of_request
-from samplers.collector.decider import traces_of
+from samplers.collector.findings import traces_of
 from samplers.policy import preset
 from samplers.warm import warm
 from tracekit.otlp import tracestate

@@ -1,49 +1,38 @@
-"""What becomes of the sessions of a batch: models, detectors, policies, in this order.
-
-The models and detectors are those of the lake, over the same tables, so that what is decided here
-can be found again there.
-"""
+"""What becomes of the sessions of a batch, by what is known of them and the policies' state."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+import queue
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from samplers import features, threshold
+from samplers import threshold
+from samplers.collector.findings import Finder
 from samplers.decide import decide
-from samplers.evaluate import Facts, evaluate
+from samplers.evaluate import Facts
 from samplers.terms import Case, Decision, Matches, State
-from tracekit import detectors, models
+from tracekit import detectors
 from tracekit.errors import InputError
-from tracekit.lake.decided import DETECTIONS
-from tracekit.lake.derived import read as read_rows
 from tracekit.lake.manifest import write_durably
-from tracekit.lake.sql import connection
-from tracekit.otlp import tracestate
 from tracekit.otlp.tracestate import NEVER
-from tracekit.predicates import confined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import duckdb
+
+    from samplers.collector.findings import Findings
     from samplers.policy_model import Judgement
     from samplers.session_types import DueSession
     from tracekit.lake.derived import Derived
     from tracekit.lake.lake import Lake
-    from tracekit.otlp.tracestate import Sampling
 
 _MOST_INTERIM: Final = 100_000
-
-Traces = dict[str, list[tuple[int, "Sampling"]]]
-"""Id and sampling of the traces of each session, each as often as its spans differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,50 +74,39 @@ class Decided:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What is known of the sessions of a batch, by their keys."""
-
-    facts: dict[str, Facts] = field(default_factory=dict)
-    derived: dict[str, tuple[Any, ...]] = field(default_factory=dict)
-    traces: Traces = field(default_factory=dict)
-    detections: pa.Table = field(default_factory=DETECTIONS.empty_table)
-    rows: tuple[Derived, ...] = ()
-
-    def joined(self, other: _Found) -> _Found:
-        return _Found(
-            self.facts | other.facts,
-            self.derived | other.derived,
-            self.traces | other.traces,
-            pa.concat_tables([self.detections, other.detections]),
-            (*self.rows, *other.rows),
-        )
-
-
 class Decider:
-    """Policies with their state. Not thread-safe.
+    """Policies with their state. One thread decides; `find` may be called by several.
 
     Args:
         policies: The live policy, then those that are only counted.
         file: Where the state is kept; made by `save`.
-        threads: Threads of DuckDB; all cores by default.
+        threads: Threads of DuckDB for each batch; all cores by default.
+        batches: How many batches can be looked at at a time.
+
+    Attributes:
+        batches: As above.
 
     Raises:
         InputError: A file holds something else.
     """
 
     def __init__(
-        self, policies: Sequence[Judgement], file: Path | None = None, threads: int | None = None
+        self,
+        policies: Sequence[Judgement],
+        file: Path | None = None,
+        threads: int | None = None,
+        *,
+        batches: int = 1,
     ) -> None:
+        self.batches = batches
         self._policies = tuple(policies)
         self._file = file
         self._states: dict[str, State] = {}
         self._interim: dict[str, int] = {}
-        self._with_rows = False
-        self._con = connection(threads)
-        models.register(self._con)
-        detectors.register(self._con)
-        self._confined = confined()
+        self._finders = [Finder(threads) for _ in range(batches)]
+        self._idle: queue.SimpleQueue[Finder] = queue.SimpleQueue()
+        for finder in self._finders:
+            self._idle.put(finder)
         if file is not None and file.exists():
             self._restore(file)
 
@@ -146,10 +124,10 @@ class Decider:
         """Decide by other policies from now on; those of the same name keep their state."""
         self._policies = tuple(policies)
 
-    def decide(
+    def find(
         self, table: pa.Table, due: Sequence[DueSession], now_ns: int, *, with_rows: bool = False
-    ) -> Decided:
-        """Return what becomes of sessions.
+    ) -> Findings:
+        """Return what models, detectors and predicates say of sessions.
 
         Args:
             table: Their spans.
@@ -157,10 +135,22 @@ class Decider:
             now_ns: The time.
             with_rows: Whether their rows of the ledger are wanted, which are derived anyhow.
         """
+        finder = self._idle.get()
+        try:
+            return finder.find(table, due, self._policies, now_ns, with_rows=with_rows)
+        finally:
+            self._idle.put(finder)
+
+    def decide(self, found: Findings, due: Sequence[DueSession], now_ns: int) -> Decided:
+        """Return what becomes of sessions.
+
+        Args:
+            found: What is known of them, by the policies of now.
+            due: The sessions.
+            now_ns: The time.
+        """
         policies = self._policies
-        self._with_rows = with_rows
-        found = self._facts(table, due, now_ns)
-        cases = [self._case(session, found.facts, found.traces) for session in due]
+        cases = [self._case(session, found) for session in due]
         states = [self._states.setdefault(policy.name, State()) for policy in policies]
         terms = [policy.terms() for policy in policies]
         decisions = list(decide(terms, states, cases, now_ns))
@@ -169,18 +159,15 @@ class Decider:
         judged = [Judged(one, *found.derived.get(one.session_id, ())) for one in decisions]
         return Decided(judged, found.detections, found.rows)
 
-    def rehearse(self, table: pa.Table, due: Sequence[DueSession]) -> None:
-        """Judge sessions to no effect: the first time words, prices and libraries are loaded."""
-        self._facts(table, due, 0)
-
     @property
     def frozen_day(self) -> int:
         """UTC day, since 1970, up to which baselines are frozen; -1 for none."""
-        question = "SELECT coalesce(max(day) - DATE '1970-01-01', -1) FROM baselines"
-        return int(self._con.execute(question).fetchall()[0][0])
+        return self._finders[0].frozen_day
 
     def freeze(self, lake: Lake, now_ns: int) -> None:
         """Take what sessions usually cost, up to yesterday, from the ledger, and note it there.
+
+        Call it while nothing is looked at.
 
         Args:
             lake: The ledger; it has every session, kept or not, and what was frozen before.
@@ -196,7 +183,8 @@ class Decider:
 
         rows = lake.read(frozen)
         lake.add_baselines(detectors.to_lake(rows.filter(pc.equal(rows["frozen_ns"], now_ns))))
-        detectors.restore(self._con, rows)
+        for finder in self._finders:
+            finder.restore(rows)
 
     def save(self) -> None:
         """Write the state down."""
@@ -223,54 +211,9 @@ class Decider:
                 "budgets then begin anew"
             ) from error
 
-    def _facts(self, table: pa.Table, due: Sequence[DueSession], now_ns: int) -> _Found:
-        """Ask models, detectors and policies.
-
-        A session whose numbers the models cannot take is left out: no rule matches it then.
-        """
-        try:
-            return self._derive(table, due, now_ns)
-        except duckdb.DataError:
-            if len(due) == 1:
-                return _Found()
-        half = len(due) // 2
-        cut = sum(len(session.rows) for session in due[:half])
-        first = self._facts(table.slice(0, cut), due[:half], now_ns)
-        return first.joined(self._facts(table.slice(cut), due[half:], now_ns))
-
-    def _derive(self, table: pa.Table, due: Sequence[DueSession], now_ns: int) -> _Found:
-        con = self._con
-        models.run(con, table, recorded_ns=now_ns, reading=detectors.READING)
-        detectors.run(con, spans="ledger_spans")
-        rows = con.execute(
-            "SELECT s.session_id, s.stop_reason, s.cost_usd, coalesce(list(d.detector ORDER BY "
-            "d.detector) FILTER (WHERE d.verdict = 'hit'), []) "
-            "FROM sessions AS s LEFT JOIN detections AS d ON s.session_id = d.session_id "
-            "GROUP BY s.session_id, s.stop_reason, s.cost_usd"
-        ).fetchall()
-        derived = {row[0]: (row[1], row[2], tuple(row[3])) for row in rows}
-        detections = con.sql("FROM detections").to_arrow_table().cast(DETECTIONS)
-        ledger = (read_rows(con),) if self._with_rows else ()
-        return _Found(self._evaluate(due), derived, traces_of(table, due), detections, ledger)
-
-    def _evaluate(self, due: Sequence[DueSession]) -> dict[str, Facts]:
-        """Ask the predicates, where they reach nothing but the features."""
-        received = {
-            "session_id": [session.key for session in due],
-            "bytes": [session.bytes for session in due],
-            "trigger": [session.trigger for session in due],
-        }
-        con = self._confined
-        con.register("received", pa.table(received))
-        for name in ("sessions", "detections", "detector_cohorts"):
-            con.register(name, self._con.sql(f"FROM {name}").to_arrow_table())
-        features.create_table(con)
-        con.execute(f"INSERT INTO features BY NAME {features.statement(received=True)}")
-        return {facts.session_id: facts for facts in evaluate(con, self._policies)}
-
-    def _case(self, session: DueSession, facts: dict[str, Facts], traces: Traces) -> Case:
+    def _case(self, session: DueSession, findings: Findings) -> Case:
         key = session.key
-        found = facts.get(key) or Facts(
+        found = findings.facts.get(key) or Facts(
             key,
             "",
             session.trigger,
@@ -278,7 +221,7 @@ class Decider:
             session.bytes,
             tuple(Matches(strata=("-",) * len(policy.strata)) for policy in self._policies),
         )
-        its = traces.get(key, [])
+        its = findings.traces.get(key, [])
         randomness = threshold.randomness(key, its)
         return Case(
             key,
@@ -300,24 +243,3 @@ class Decider:
             self._interim[session.key] = decision.threshold
         else:
             self._interim.pop(session.key, None)
-
-
-def traces_of(table: pa.Table, due: Sequence[DueSession]) -> Traces:
-    """Return what the spans of sessions, one session after the other, say of their sampling."""
-    owners = np.repeat(np.arange(len(due)), [len(session.rows) for session in due])
-    ids, states = (
-        table[name].cast(pa.string()).combine_chunks().dictionary_encode("encode")
-        for name in ("trace_id", "trace_state")
-    )
-    codes = (owners * len(ids.dictionary) + np.asarray(ids.indices)) * len(states.dictionary)
-    codes += np.asarray(states.indices)
-    keys, samplings = (
-        [int(trace, 16) for trace in ids.dictionary.to_pylist()],
-        [tracestate.read(state or "") for state in states.dictionary.to_pylist()],
-    )
-    traces: Traces = defaultdict(list)
-    for code in np.unique(codes).tolist():
-        rest, state = divmod(code, len(samplings))
-        owner, trace = divmod(rest, len(keys))
-        traces[due[owner].key].append((keys[trace], samplings[state]))
-    return traces

@@ -15,9 +15,10 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections import Counter
-from typing import TYPE_CHECKING, Final
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from samplers.collector.ahead import Ahead
 from samplers.collector.batch import gather
 from samplers.collector.census import Census
 from samplers.collector.intake import Intake
@@ -34,7 +35,9 @@ from tracekit.errors import JournalError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from samplers.collector.batch import Batch
     from samplers.collector.decider import Decider, Judged
+    from samplers.collector.findings import Findings
     from samplers.collector.ledger import Ledger
     from samplers.collector.outcome import Outcome
     from samplers.collector.outlet import Sink
@@ -56,6 +59,20 @@ _DAY: Final = 86_400_000_000_000
 def fingerprint(key: str) -> int:
     """Return the 128 bits a session goes by in the decision log."""
     return int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:16], "big")
+
+
+class _Due(NamedTuple):
+    """Sessions to decide together.
+
+    Attributes:
+        sessions: The sessions.
+        upto: The journal's watermark from before they were taken out.
+        now_ns: The time then.
+    """
+
+    sessions: list[DueSession]
+    upto: int
+    now_ns: int
 
 
 class Engine:
@@ -104,7 +121,8 @@ class Engine:
         self._intake = Intake(journal, sessions, self._lock, self.counts, clock)
         self._mover = Mover(journal, sessions, self._lock)
         self._frozen_on = -1
-        self._held: tuple[list[DueSession], int] | None = None
+        self._held: deque[_Due] = deque()
+        self._ahead: Ahead[_Due, tuple[Batch, Findings]] = Ahead(self._look, decider.batches)
 
     def receive(self, request: bytes, tenant: str = "") -> Outcome:
         """Take a request, from any thread: see `Intake.receive`."""
@@ -160,7 +178,7 @@ class Engine:
             data: What its rows point into.
         """
         batch = gather([session.key], [session.rows], lambda *_: data, 0)
-        self._decider.rehearse(batch.table, [session])
+        self._decider.find(batch.table, [session], 0)
 
     def tick(self, now_ns: int, *, flush: bool = False) -> None:
         """Decide what is due, export it, and let go of what is done.
@@ -194,40 +212,64 @@ class Engine:
             self._decider.freeze(self._ledger.lake, now_ns)
         self._frozen_on = today
 
+    def close(self) -> None:
+        """End the threads that look at batches."""
+        self._ahead.close()
+
     def _decide_due(self, now_ns: int, most: int = _LAST) -> None:
-        """Decide what is due, a batch at a time.
+        """Decide what is due, a batch after the other; those behind it are looked at meanwhile.
 
         Args:
             now_ns: The time.
             most: The last record of the journal whose spans are in memory, where that is known.
         """
+        try:
+            while True:
+                while self._ahead.has_room and (due := self._take(now_ns, most)) is not None:
+                    self._ahead.put(due)
+                if not self._ahead:
+                    return
+                self._decide(*self._ahead.take())
+        finally:  # after a fault the others are looked at again the next time
+            self._held.extend(self._ahead.clear())
+
+    def _take(self, now_ns: int, most: int) -> _Due | None:
+        """Take sessions out to be decided, as many as make a batch."""
         while not self._outlet.is_blocked:
-            held, self._held = self._held, None
-            if held is not None:
-                self._decide(*held, now_ns)
+            if self._held:
+                return self._held.popleft()._replace(now_ns=now_ns)
             with self._lock:
                 # Whatever was received up to here is in what is taken out below.
                 upto = min(self._journal.watermark(), most)
                 due = self._sessions.due(now_ns, _BATCH_SPANS)
             if not due:
-                return
+                return None
             self.was_busy |= sum(len(one.rows) for one in due) > _BATCH_SPANS // 2
             tails = [LateSpans(one.key, one.rows, one.verdict) for one in due if one.verdict]
             self._follow_these([tail for tail in tails if len(tail.rows)], upto, now_ns)
             fresh = [one for one in due if one.verdict is None]
             self._settle_empty([one for one in fresh if not len(one.rows)], now_ns)
             if fresh := [one for one in fresh if len(one.rows)]:
-                self._decide(fresh, upto, now_ns)
+                return _Due(fresh, upto, now_ns)
+        return None
+
+    def _look(self, due: _Due) -> tuple[Batch, Findings]:
+        """Find out about sessions, in any thread."""
+        sessions = due.sessions
+        batch = self._outlet.gather([one.key for one in sessions], [one.rows for one in sessions])
+        with_rows = self._ledger is not None
+        found = self._decider.find(batch.table, sessions, due.now_ns, with_rows=with_rows)
+        return batch, found
 
     def _settle_empty(self, due: Iterable[DueSession], now_ns: int) -> None:
         with self._lock:
             for one in due:
                 self._intake.late.extend(self._sessions.settle(one, Verdict(kept=False), now_ns))
 
-    def _decide(self, due: list[DueSession], upto: int, now_ns: int) -> None:
-        batch = self._outlet.gather([one.key for one in due], [one.rows for one in due])
-        with_rows = self._ledger is not None
-        judgement = self._decider.decide(batch.table, due, now_ns, with_rows=with_rows)
+    def _decide(self, taken: _Due, looked: tuple[Batch, Findings]) -> None:
+        due, upto, now_ns = taken
+        batch, found = looked
+        judgement = self._decider.decide(found, due, now_ns)
         judged = judgement.sessions
         made = [self._record(*pair, now_ns) for pair in zip(due, judged, strict=True)]
         final = [self._is_final(*pair) for pair in zip(due, made, strict=True)]
@@ -235,7 +277,7 @@ class Engine:
         try:
             standing = {record.session: record for record in self._decisions.decide(recorded)}
         except JournalError:
-            self._held = (due, upto)  # again when the disk has room
+            self._held.append(taken)  # again when the disk has room
             raise
         self._decider.save()
         records = [standing.get(record.session, record) for record in made]

@@ -10,6 +10,7 @@ One thread decides, the one that calls `run`; those of the receivers only write 
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import time
 from concurrent.futures import Future
@@ -58,6 +59,10 @@ _MOST_TICK_SECONDS: Final = 4.0
 they wait for one another, so that a quiet collector leaves the processor alone, and others use it
 well. They have waited for their delay anyway."""
 
+_MOST_BATCHES: Final = 4
+"""Looked at at a time, where the settings do not say; each takes some 300 MB of memory, and beyond
+this the thread that decides is what they wait for."""
+
 _GRACE_SECONDS: Final = 5.0
 _DRAIN_SECONDS: Final = 10.0
 
@@ -97,8 +102,12 @@ class Collector:
         self._sessions = Sessions(Capacity(decided=remembered), self._limits())
         self._exporters = Exporters(settings.exporters, settings.queues_folder, self.registry)
         undo.callback(self._exporters.stop)
-        # Two threads take half as much again of the processor, and no less time: receivers need it.
-        self._decider = Decider(self._watch.policies, folder / "policies.json", threads=1)
+        self._decider = Decider(
+            self._watch.policies,
+            folder / "policies.json",
+            threads=1,  # with two a batch takes half as much again of the processor, and as long
+            batches=settings.policy.batches or _batches(),
+        )
         self.engine = Engine(
             self._journal,
             self._decisions,
@@ -107,6 +116,7 @@ class Collector:
             sink=self._exporters if settings.exporters else None,
             ledger=_ledger(settings),
         )
+        undo.callback(self.engine.close)
 
     def _limits(self) -> Limits:
         """Return when sessions are over: what the live policy says wins over the settings."""
@@ -223,6 +233,7 @@ class Collector:
         now = time.time_ns()
         self._attempt(self.engine.tick, now)
         self._attempt(lambda: self.engine.tick(now + later, flush=True))
+        self.engine.close()
         self._exporters.stop(_DRAIN_SECONDS if self._settings.exporters else 0.0)
         if self._health is not None:
             self._health.stop()
@@ -311,6 +322,10 @@ class PolicyWatch:
                 state = path.stat()
                 found.append((path, state.st_mtime_ns, state.st_size))
         return found
+
+
+def _batches() -> int:
+    return min(os.cpu_count() or 1, _MOST_BATCHES)
 
 
 def _rest(took: float) -> float:

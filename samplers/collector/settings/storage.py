@@ -143,6 +143,12 @@ class PolicySettings(Settings):
         description="Take over a changed file. One with errors is refused and the old policy "
         "stays. SIGHUP does the same at any time.",
     )
+    batches: Count | None = Field(
+        default=None,
+        description="Batches of sessions looked at at a time, each by a thread and with some "
+        "300 MB of memory while there is much to decide. By default as many as there are cores, "
+        "up to 4.",
+    )
 
     @model_validator(mode="after")
     def _one(self) -> PolicySettings:
