@@ -146,6 +146,7 @@ class Collector:
         capacity: Capacity = CAPACITY,
         *,
         models: bool = True,
+        batches: int = 1,
     ) -> None:
         """Open the folder and take back what is in it.
 
@@ -158,6 +159,7 @@ class Collector:
             settings: Of the journal.
             capacity: How much may wait.
             models: Whether sessions are judged and stored; otherwise they are kept, unseen.
+            batches: How many batches are looked at at a time.
         """
         self.clock = clock
         self.journal = Journal(folder / "journal", settings, clock=clock)
@@ -167,7 +169,7 @@ class Collector:
         )
         self.lake = Lake.open(folder / "lake", create=True)
         kind = Decider if models else Unseeing
-        self.decider = kind(policies, folder / "journal" / "policies.json")
+        self.decider = kind(policies, folder / "journal" / "policies.json", batches=batches)
         self.sessions = Sessions(capacity, limits)
         self.engine = Engine(
             self.journal,
@@ -197,4 +199,5 @@ class Collector:
 
     def close(self) -> None:
         """Let go of the folder."""
+        self.engine.close()
         self.journal.close()

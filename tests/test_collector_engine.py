@@ -11,6 +11,7 @@ from engine_build import SECOND, Box, Clock, Collector, simulated
 from lake_build import rows
 from otlp_build import EPOCH_NS, request, span
 
+from samplers.collector import engine, findings
 from samplers.collector.engine import fingerprint
 from samplers.collector.outcome import Accepted, Malformed
 from samplers.policy import parse, preset
@@ -54,6 +55,50 @@ def test_every_session_is_decided_once_and_kept_ones_leave_whole(tmp_path: Path)
     }
     assert set(left) == set(rows(collector.lake, "SELECT DISTINCT trace_id FROM spans"))
     assert collector.journal.state()["pending_spans"] == 0
+
+
+def test_batches_looked_at_side_by_side_are_decided_like_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strata and budgets carry over from each batch to the next: what is kept is the same."""
+    monkeypatch.setattr(engine, "_BATCH_SPANS", 600)
+    requests, found = simulated(150, 1), []
+    for batches in (1, 3):
+        box = Box()
+        collector = Collector(tmp_path / str(batches), [ANOMALIES], Clock(), box, batches=batches)
+        collector.feed(requests, every=10**6)
+        collector.finish()
+        ledger = rows(
+            collector.lake,
+            "SELECT session_id, stop_reason, cost_usd, kept, rule, threshold FROM sessions "
+            "ORDER BY ALL",
+        )
+        found.append((box.spans(), ledger))
+    assert found[0] == found[1]
+    assert 0 < len(found[0][0]) < 150
+
+
+def test_letting_go_of_the_last_batches_changes_no_decision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their tables are made anew for the next; frozen baselines stay."""
+    monkeypatch.setattr(findings, "_MANY", 0)
+    requests, found = simulated(150, 8), []
+    for forgets in (False, True):
+        clock, box = Clock(), Box()
+        collector = Collector(tmp_path / str(forgets), [ANOMALIES], clock, box)
+        for start in range(0, len(requests), len(requests) // 3):
+            collector.feed(requests[start : start + len(requests) // 3], every=10**6)
+            collector.engine.tick(clock.now, flush=True)
+            collector.engine.freeze(clock.now)
+            if forgets:
+                collector.engine.forget()
+        day = collector.decider.frozen_day
+        collector.finish()
+        found.append((box.spans(), day))
+    assert found[0] == found[1]
+    assert found[0][0]
+    assert found[0][1] > 0
 
 
 def test_the_ledger_of_a_sample_is_that_of_everything(tmp_path: Path) -> None:
@@ -170,14 +215,17 @@ def test_nothing_is_lost_while_the_exporters_are_full(tmp_path: Path) -> None:
     assert collector.journal.state()["pending_spans"] == 0
 
 
+@pytest.mark.parametrize("batches", [1, 2])
 def test_a_full_disk_only_postpones_decisions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batches: int
 ) -> None:
     """Where a decision cannot be put on record nothing leaves, and it is taken with the next."""
     box, clock = Box(), Clock()
     clock.now = EPOCH_NS
-    collector = Collector(tmp_path, [preset("keep-all")], clock, box)
-    collector.engine.receive(sent(7, is_root=True))
+    monkeypatch.setattr(engine, "_BATCH_SPANS", 1)
+    collector = Collector(tmp_path, [preset("keep-all")], clock, box, batches=batches)
+    for trace in range(1, 6):
+        collector.engine.receive(sent(trace, is_root=True))
     clock.now += 10 * SECOND
 
     def full(_: object) -> None:
@@ -189,7 +237,7 @@ def test_a_full_disk_only_postpones_decisions(
             collector.engine.tick(clock.now)
     assert box.requests == []
     collector.finish()
-    assert len(box.spans()) == 1
+    assert [len(ids) for ids in box.spans().values()] == [1] * 5
     assert collector.journal.state()["pending_spans"] == 0
 
 

@@ -159,6 +159,11 @@ class Decider:
         judged = [Judged(one, *found.derived.get(one.session_id, ())) for one in decisions]
         return Decided(judged, found.detections, found.rows)
 
+    def forget(self) -> None:
+        """Let go of the batches that were looked at last; call it while nothing is looked at."""
+        for finder in self._finders:
+            finder.forget()
+
     @property
     def frozen_day(self) -> int:
         """UTC day, since 1970, up to which baselines are frozen; -1 for none."""

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from samplers.session_types import DueSession
     from samplers.sessions import Sessions
 
-_BATCH_SPANS: Final = 100_000
+_BATCH_SPANS: Final = 150_000
 """Spans decided at a time: the more, the less the fixed costs of a batch weigh, and the more memory
 it takes, some 3 kB a span; more than this brings little."""
 
@@ -202,6 +202,10 @@ class Engine:
         live = self._journal.segments()
         self._decisions.compact(live)
         self._outlet.forget(live)
+
+    def forget(self) -> None:
+        """Let go of the memory that the last batches took, when no more are expected at once."""
+        self._decider.forget()
 
     def freeze(self, now_ns: int) -> None:
         """Once a day take the baselines of cohorts from the ledger, where there is one."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 import numpy as np
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from samplers.session_types import DueSession
     from tracekit.lake.derived import Derived
     from tracekit.otlp.tracestate import Sampling
+
+_MANY: Final = 2_000
+"""Rows from which on a table is worth being dropped."""
 
 Traces = dict[str, list[tuple[int, "Sampling"]]]
 """Id and sampling of the traces of each session, each as often as its spans differ."""
@@ -77,6 +80,7 @@ class Finder:
         models.register(self._con)
         detectors.register(self._con)
         self._confined = confined()
+        self._standing = {name for name, _ in self._tables()}
 
     @property
     def frozen_day(self) -> int:
@@ -87,6 +91,21 @@ class Finder:
     def restore(self, baselines: pa.Table) -> None:
         """Take what sessions usually cost."""
         detectors.restore(self._con, baselines)
+
+    def forget(self) -> None:
+        """Let go of the batch that was looked at last: its tables take most of the memory."""
+        for name, rows in self._tables():
+            if rows > _MANY and name not in self._standing:
+                self._con.execute(f'DROP TABLE "{name}"')
+        self._con.unregister("numbered")
+        for name in ("sessions", "detections", "detector_cohorts"):
+            self._confined.unregister(name)
+        self._confined.execute("DROP TABLE IF EXISTS features")
+
+    def _tables(self) -> list[tuple[str, int]]:
+        """Return the tables of the connection, and how many rows they have."""
+        question = "SELECT table_name, estimated_size FROM duckdb_tables() WHERE temporary"
+        return self._con.execute(question).fetchall()
 
     def find(
         self,

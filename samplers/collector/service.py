@@ -23,6 +23,7 @@ from samplers.collector.engine import Engine
 from samplers.collector.exporters.fanout import Exporters
 from samplers.collector.health import HealthServer
 from samplers.collector.ledger import Ledger
+from samplers.collector.memory import give_back
 from samplers.collector.metrics import Registry
 from samplers.collector.policy_counts import describe_budgets
 from samplers.collector.receivers.grpc import GrpcServerReceiver
@@ -176,7 +177,7 @@ class Collector:
             stop: Set when the collector is to end.
             reload: Set when the policy is to be read again.
         """
-        pause = _TICK_SECONDS
+        pause, decided, is_idle = _TICK_SECONDS, 0, True
         while not stop.wait(pause):
             began = time.monotonic()
             # First, so that what is decided on a day rests on the baselines of that day.
@@ -189,9 +190,18 @@ class Collector:
             if self._watch.changed(asked=asked):
                 self.engine.replace_policies(self._watch.policies)
                 self._sessions.limits = self._limits()
+            decided, was_decided = self.engine.counts["sessions"], decided
+            if decided == was_decided and not is_idle:
+                self._attempt(self._let_go)
+            is_idle = decided == was_decided
             took = time.monotonic() - began
             pause = _TICK_SECONDS if self.engine.was_busy else _rest(took)
         self.stop()
+
+    def _let_go(self) -> None:
+        """Free what the last batches took: a gigabyte, after a burst."""
+        self.engine.forget()
+        give_back()
 
     def _keep(self, key: str) -> str:
         """Have a session kept by the thread that decides; called by that of the health server."""
