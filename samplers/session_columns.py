@@ -60,7 +60,8 @@ def session_columns(scan: Scan, seeds: npt.NDArray[np.uint64]) -> SessionColumns
     _, is_done = scan.words("done_status")
     prints = np.zeros((scan.spans, 2), np.uint64)
     slow = scan.slow
-    has_key[slow] = False
+    if slow.size:
+        has_key[slow] = False
     fingerprint_keys(scan.buffer, packed, has_key, _SKIPPED, seeds, prints)
     columns = SessionColumns(prints, has_key, is_done, packed, {})
     if slow.size:

@@ -20,6 +20,7 @@ Once decided, a session is remembered for a while with its verdict, which late s
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -137,11 +138,10 @@ class Sessions:
             released, fresh, dirty,
         )  # fmt: skip
         self._remember_keys(scan, columns, fresh)
-        segments, counts = np.unique(released[: state.counters[RELEASED]], return_counts=True)
         return Ingested(
             scan.spans,
             int(state.counters[DUPLICATES]) - before,
-            dict(zip(segments.tolist(), counts.tolist(), strict=True)),
+            Counter(released[: state.counters[RELEASED]].tolist()),
             tuple(self._drain(dirty[: state.counters[DIRTY]].tolist())),
         )
 

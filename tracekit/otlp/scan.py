@@ -193,7 +193,7 @@ class Scan:
         """What the kernel found in each span outside its attributes: rows of `layout.Out.wire`."""
         return self._out.wire
 
-    @property
+    @cached_property
     def slow(self) -> npt.NDArray[np.int64]:
         """Rows whose attributes the reference must decode: `words` does not hold for them."""
         return np.flatnonzero(self._out.slow)
@@ -216,8 +216,7 @@ class Scan:
     @cached_property
     def table(self) -> pa.Table:
         """One row per span, in the order of the request: `schema.scanned_columns()`."""
-        table = assemble(self._buf, self._out)
-        slow = np.flatnonzero(self._out.slow)
+        table, slow = assemble(self._buf, self._out), self.slow
         if not slow.size:
             return table
         return _patch(table, slow, scan_reference(select(self, slow), self._key))
