@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from samplers.collector.decider import Decided, Decider, Judged
-from samplers.collector.engine import Engine
+from samplers.collector.engine import BATCH_SPANS, Engine
 from samplers.collector.exporters.queue import QueueFullError
 from samplers.collector.findings import Findings
 from samplers.collector.ledger import Ledger
@@ -147,6 +147,7 @@ class Collector:
         *,
         models: bool = True,
         batches: int = 1,
+        batch_spans: int = BATCH_SPANS,
     ) -> None:
         """Open the folder and take back what is in it.
 
@@ -160,6 +161,7 @@ class Collector:
             capacity: How much may wait.
             models: Whether sessions are judged and stored; otherwise they are kept, unseen.
             batches: How many batches are looked at at a time.
+            batch_spans: How many spans make a batch.
         """
         self.clock = clock
         self.journal = Journal(folder / "journal", settings, clock=clock)
@@ -178,6 +180,7 @@ class Collector:
             self.decider,
             sink=box,
             ledger=Ledger(self.lake, interval=1e9) if models else None,
+            batch_spans=batch_spans,
             clock=clock,
         )
         self.engine.recover()

@@ -11,7 +11,7 @@ from engine_build import SECOND, Box, Clock, Collector, simulated
 from lake_build import rows
 from otlp_build import EPOCH_NS, request, span
 
-from samplers.collector import engine, findings
+from samplers.collector import findings
 from samplers.collector.engine import fingerprint
 from samplers.collector.outcome import Accepted, Malformed
 from samplers.policy import parse, preset
@@ -58,14 +58,14 @@ def test_every_session_is_decided_once_and_kept_ones_leave_whole(tmp_path: Path)
 
 
 def test_batches_looked_at_side_by_side_are_decided_like_one_after_the_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """Strata and budgets carry over from each batch to the next: what is kept is the same."""
-    monkeypatch.setattr(engine, "_BATCH_SPANS", 600)
     requests, found = simulated(150, 1), []
     for batches in (1, 3):
         box = Box()
-        collector = Collector(tmp_path / str(batches), [ANOMALIES], Clock(), box, batches=batches)
+        folder = tmp_path / str(batches)
+        collector = Collector(folder, [ANOMALIES], Clock(), box, batches=batches, batch_spans=600)
         collector.feed(requests, every=10**6)
         collector.finish()
         ledger = rows(
@@ -222,8 +222,9 @@ def test_a_full_disk_only_postpones_decisions(
     """Where a decision cannot be put on record nothing leaves, and it is taken with the next."""
     box, clock = Box(), Clock()
     clock.now = EPOCH_NS
-    monkeypatch.setattr(engine, "_BATCH_SPANS", 1)
-    collector = Collector(tmp_path, [preset("keep-all")], clock, box, batches=batches)
+    collector = Collector(
+        tmp_path, [preset("keep-all")], clock, box, batches=batches, batch_spans=1
+    )
     for trace in range(1, 6):
         collector.engine.receive(sent(trace, is_root=True))
     clock.now += 10 * SECOND

@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     from samplers.session_types import DueSession
     from samplers.sessions import Sessions
 
-_BATCH_SPANS: Final = 150_000
-"""Spans decided at a time: the more, the less the fixed costs of a batch weigh, and the more memory
-it takes, some 3 kB a span; more than this brings little."""
+BATCH_SPANS: Final = 150_000
+"""Spans decided at a time, where there is memory for it: the more, the less the fixed costs of a
+batch weigh; more than this brings little."""
 
 _LAST: Final = 1 << 62
 _SECOND: Final = 1_000_000_000
@@ -94,6 +94,7 @@ class Engine:
         *,
         sink: Sink | None = None,
         ledger: Ledger | None = None,
+        batch_spans: int = BATCH_SPANS,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Put the parts together.
@@ -105,6 +106,7 @@ class Engine:
             decider: The policies.
             sink: Where kept spans go.
             ledger: Where rows of all sessions go.
+            batch_spans: How many spans are decided at a time, at least one session's.
             clock: Nanoseconds since 1970.
         """
         self.counts: Counter[str] = Counter()
@@ -121,6 +123,7 @@ class Engine:
         self._intake = Intake(journal, sessions, self._lock, self.counts, clock)
         self._mover = Mover(journal, sessions, self._lock)
         self._frozen_on = -1
+        self._batch_spans = batch_spans
         self._held: deque[_Due] = deque()
         self._ahead: Ahead[_Due, tuple[Batch, Findings]] = Ahead(self._look, decider.batches)
 
@@ -245,10 +248,10 @@ class Engine:
             with self._lock:
                 # Whatever was received up to here is in what is taken out below.
                 upto = min(self._journal.watermark(), most)
-                due = self._sessions.due(now_ns, _BATCH_SPANS)
+                due = self._sessions.due(now_ns, self._batch_spans)
             if not due:
                 return None
-            self.was_busy |= sum(len(one.rows) for one in due) > _BATCH_SPANS // 2
+            self.was_busy |= sum(len(one.rows) for one in due) > self._batch_spans // 2
             tails = [LateSpans(one.key, one.rows, one.verdict) for one in due if one.verdict]
             self._follow_these([tail for tail in tails if len(tail.rows)], upto, now_ns)
             fresh = [one for one in due if one.verdict is None]

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Final
 
 from samplers import policy as policies
 from samplers.collector.decider import Decider
-from samplers.collector.engine import Engine
+from samplers.collector.engine import BATCH_SPANS, Engine
 from samplers.collector.exporters.fanout import Exporters
 from samplers.collector.health import HealthServer
 from samplers.collector.ledger import Ledger
-from samplers.collector.memory import give_back
+from samplers.collector.memory import allowed, give_back
 from samplers.collector.metrics import Registry
 from samplers.collector.policy_counts import describe_budgets
 from samplers.collector.receivers.grpc import GrpcServerReceiver
@@ -61,8 +61,14 @@ they wait for one another, so that a quiet collector leaves the processor alone,
 well. They have waited for their delay anyway."""
 
 _MOST_BATCHES: Final = 4
-"""Looked at at a time, where the settings do not say; each takes some 300 MB of memory, and beyond
-this the thread that decides is what they wait for."""
+"""Looked at at a time, where the settings do not say: beyond, they wait for the thread that
+decides."""
+
+_BATCH_BYTES: Final = 2 << 30
+"""Memory that there must be for each batch that is looked at, where the settings do not say."""
+
+_SPAN_BYTES: Final = 5_000
+"""Memory that a span in a batch takes, while models and detectors run."""
 
 _GRACE_SECONDS: Final = 5.0
 _DRAIN_SECONDS: Final = 10.0
@@ -103,11 +109,12 @@ class Collector:
         self._sessions = Sessions(Capacity(decided=remembered), self._limits())
         self._exporters = Exporters(settings.exporters, settings.queues_folder, self.registry)
         undo.callback(self._exporters.stop)
+        batches, batch_spans = _batches(settings.policy.batches, allowed())
         self._decider = Decider(
             self._watch.policies,
             folder / "policies.json",
             threads=1,  # with two a batch takes half as much again of the processor, and as long
-            batches=settings.policy.batches or _batches(),
+            batches=batches,
         )
         self.engine = Engine(
             self._journal,
@@ -116,6 +123,7 @@ class Collector:
             self._decider,
             sink=self._exporters if settings.exporters else None,
             ledger=_ledger(settings),
+            batch_spans=batch_spans,
         )
         undo.callback(self.engine.close)
 
@@ -334,8 +342,19 @@ class PolicyWatch:
         return found
 
 
-def _batches() -> int:
-    return min(os.cpu_count() or 1, _MOST_BATCHES)
+def _batches(asked: int | None, memory: int) -> tuple[int, int]:
+    """Return how many batches are looked at at a time, and of how many spans.
+
+    Half of the memory is for them: those that are looked at, and where there are several the one
+    that waits to be decided meanwhile.
+
+    Args:
+        asked: What the settings say.
+        memory: Bytes the process may take.
+    """
+    batches = asked or max(1, min(os.cpu_count() or 1, _MOST_BATCHES, memory // _BATCH_BYTES))
+    under_way = batches + (batches > 1)
+    return batches, min(BATCH_SPANS, max(1, memory // (2 * under_way * _SPAN_BYTES)))
 
 
 def _rest(took: float) -> float:

@@ -145,9 +145,9 @@ class PolicySettings(Settings):
     )
     batches: Count | None = Field(
         default=None,
-        description="Batches of sessions looked at at a time, each by a thread and with some "
-        "300 MB of memory while there is much to decide. By default as many as there are cores, "
-        "up to 4.",
+        description="Batches of sessions looked at at a time, each by a thread of its own. They "
+        "take up to half of the memory while there is much to decide: with less of it they are "
+        "smaller. By default one per core and 2 GiB of memory, up to 4.",
     )
 
     @model_validator(mode="after")
