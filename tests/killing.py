@@ -53,6 +53,7 @@ EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 OPEN_SESSIONS: Final = 8
 PACE_SECONDS: Final = 0.02
 PATIENCE: Final = 300.0
+_MOST_ROWS: Final = 20
 
 POLICY: Final = """
 name: kills
@@ -343,7 +344,7 @@ class Report:
         lost: By target, spans that did not arrive.
         foreign: By target, spans that should have been dropped.
         duplicates: By target, arrivals of spans beyond the first.
-        ledger: Sessions of the lake that are missing, repeated, or decided otherwise.
+        ledger: Rows of the lake's sessions that should be there and are not, or the reverse.
     """
 
     kills: int = 0
@@ -356,12 +357,12 @@ class Report:
     lost: dict[str, int] = field(default_factory=dict)
     foreign: dict[str, int] = field(default_factory=dict)
     duplicates: dict[str, int] = field(default_factory=dict)
-    ledger: int = 0
+    ledger: list[str] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
         """Whether nothing was lost and nothing decided otherwise."""
-        return not any([*self.lost.values(), *self.foreign.values(), self.ledger])
+        return not any([*self.lost.values(), *self.foreign.values(), *self.ledger])
 
     def compare(self, target: str, arrived: Spans, expected: Spans) -> None:
         """Take in what arrived at a target."""
@@ -376,7 +377,8 @@ class Report:
             f"{self.requests:,} acknowledged requests, {self.repeated:,} attempts repeated",
             f"{self.kept:,} spans to export",
             *map(self._of_target, self.lost),
-            f"ledger: {self.ledger} sessions missing, repeated or decided otherwise",
+            f"ledger: {len(self.ledger)} rows missing, repeated or decided otherwise",
+            *self.ledger[:_MOST_ROWS],
             "clean" if self.is_clean else "NOT CLEAN",
         ]
         return "\n".join(lines)
@@ -447,13 +449,24 @@ def _framed(data: bytes) -> Iterator[bytes]:
         at += 4 + size
 
 
-def _compare_ledgers(folder: Path) -> int:
+def _compare_ledgers(folder: Path) -> list[str]:
+    """Say what is in one of two lakes only, with when it was decided and from how many spans."""
     question = "SELECT session_id, kept, spans, stop_reason, weight FROM sessions"
     got, expected = (
         Counter(map(tuple, rows(Lake.open(path), question)))
         for path in (folder / "lake", folder / "undisturbed" / "lake")
     )
-    return (got - expected).total() + (expected - got).total()
+    decided = dict(
+        rows(
+            Lake.open(folder / "lake"),
+            "SELECT session_id, (decided_at, decided_spans, trigger) FROM sessions",
+        )
+    )
+    return sorted(
+        f"  {sign} {row}, decided {decided.get(row[0])}"
+        for sign, rest in (("+", got - expected), ("-", expected - got))
+        for row in rest.elements()
+    )
 
 
 def main() -> None:

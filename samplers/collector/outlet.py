@@ -130,7 +130,7 @@ class Outlet:
         if self._ledger is None:
             self._release(released)
             return
-        lacking = [its for its in dropped if not its.is_old or self._missing(its, LAKE).any()]
+        lacking = [its for its in dropped if not self._is_stored(its)]
         places = {its.key: its.rows for its in lacking}
         for derived in rows:
             found = derived.of(places)
@@ -139,6 +139,15 @@ class Outlet:
         for its in lacking:
             self._ledger.decided(its.key, its.record)
         self._ledger.settle({its.record.session: upto for its in dropped}, released)
+
+    def _is_stored(self, its: Kept) -> bool:
+        """Return whether the ledger has a dropped session, decided by an earlier run.
+
+        What that run took after its decision, a copy of the session's end say, may be all that is
+        left of it in the journal, and followed the decision then: it must not replace the row.
+        """
+        is_stored = its.is_old and self._log.is_exported(its.record.session, LAKE, 0)
+        return is_stored and self._places.keys() >= set(its.rows["segment"].tolist())
 
     def keep(self, batch: Batch, kept: Iterable[Kept], upto: int) -> None:
         """Export sessions, or the spans of them that a target does not have yet."""
