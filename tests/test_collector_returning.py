@@ -21,10 +21,7 @@ HOUR = 3600 * SECOND
 
 
 def test_a_copy_of_its_end_does_not_replace_a_dropped_session(tmp_path: Path) -> None:
-    """A client sends the last request again, since its answer was lost.
-
-    When the process is killed later, the copy is all that is left of the session in the journal.
-    """
+    """Sent again as its answer was lost, it is all the journal has when the process dies later."""
     clock = Clock()
     clock.now = EPOCH_NS
     parent = (1).to_bytes(8, "big")
