@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 from engine_build import SECOND, SETTINGS, Box, Clock, Collector
 from lake_build import rows
 from otlp_build import EPOCH_NS, request, span
@@ -20,7 +21,10 @@ AGING = replace(SETTINGS, segment_seconds=60, keep_back_seconds=3600)
 HOUR = 3600 * SECOND
 
 
-def test_a_copy_of_its_end_does_not_replace_a_dropped_session(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_copy_of_its_end_does_not_replace_a_dropped_session(
+    tmp_path: Path, *, is_moved: bool
+) -> None:
     """Sent again as its answer was lost, it is all the journal has when the process dies later."""
     clock = Clock()
     clock.now = EPOCH_NS
@@ -43,7 +47,10 @@ def test_a_copy_of_its_end_does_not_replace_a_dropped_session(tmp_path: Path) ->
     collector.engine.tick(clock.now, flush=True)
     collector.engine.tend()
     collector.close()
+    clock.now += HOUR * is_moved
     again = begun()
+    again.engine.tend()
+    assert again.engine.counts["moved_spans"] == is_moved
     assert again.journal.state()["pending_spans"] == 1
     again.finish()
     assert rows(again.lake, "SELECT kept, spans FROM sessions") == [(False, 3)]

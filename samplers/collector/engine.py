@@ -118,7 +118,7 @@ class Engine:
         self._sessions = sessions
         self._decider = decider
         self._ledger = ledger
-        self._outlet = Outlet(journal, log, sink, ledger, Ladder(decider.live))
+        self._outlet = Outlet(journal, log, sink, ledger, Ladder(decider.live), clock())
         self._lock = threading.Lock()
         self._intake = Intake(journal, sessions, self._lock, self.counts, clock)
         self._mover = Mover(journal, sessions, self._lock)

@@ -54,6 +54,7 @@ class Outlet:
         sink: Where kept spans go.
         ledger: Where rows of all sessions go.
         ladder: What is taken out of what the sink gets.
+        began_ns: When this run began; decisions from before are those of earlier runs.
 
     Attributes:
         ladder: As above.
@@ -62,15 +63,17 @@ class Outlet:
         stripped_bytes: Bytes taken out so far, by the level of the ladder.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of a collector that it connects
         self,
         journal: Journal,
         log: DecisionLog,
         sink: Sink | None,
         ledger: Ledger | None,
         ladder: Ladder,
+        began_ns: int,
     ) -> None:
         self.ladder = ladder
+        self._began_ns = began_ns
         self._journal = journal
         self._log = log
         self._sink = sink
@@ -143,11 +146,11 @@ class Outlet:
     def _is_stored(self, its: Kept) -> bool:
         """Return whether the ledger has a dropped session, decided by an earlier run.
 
-        What that run took after its decision, a copy of the session's end say, may be all that is
-        left of it in the journal, and followed the decision then: it must not replace the row.
+        What is left of it in the journal may be a part, as segments age out one by one, or a copy
+        of its end that came after the decision: it must not replace the row.
         """
-        is_stored = its.is_old and self._log.is_exported(its.record.session, LAKE, 0)
-        return is_stored and self._places.keys() >= set(its.rows["segment"].tolist())
+        is_earlier = its.is_old and its.record.decided_ns <= self._began_ns
+        return is_earlier and self._log.is_exported(its.record.session, LAKE, 0)
 
     def keep(self, batch: Batch, kept: Iterable[Kept], upto: int) -> None:
         """Export sessions, or the spans of them that a target does not have yet."""
