@@ -96,9 +96,7 @@ def compare(folder: Path, plan: Scenario) -> list[Line]:
             if row["task_id"] in misread:  # in the ledger its outcome is open
                 row.update(outcome="undetermined", cause="")
         return [
-            Line(
-                "tasks whose stop says another outcome", len(misread), 0, max(1, 1e-4 * len(rows))
-            ),
+            Line("tasks whose stop says another outcome", len(misread), 0, 1e-4 * len(rows)),
             *_indicators(con, rows),
             *_losses(con, rows),
             *_contracts(con, rows, plan),
